@@ -1,0 +1,83 @@
+package record
+
+// Recipe is one run, fully explicit: nothing that shapes its result is left to a default elsewhere.
+// It is stored as resolved in every [Record]. As YAML it is a section of an [Experiment] file.
+type Recipe struct {
+	Experiment string    `yaml:"experiment" json:"experiment"` // name of the experiment that the run belongs to, "quickstart"
+	Name       string    `yaml:"name" json:"name"`             // name of the run within it, "dhkd"; a file name
+	Label      string    `yaml:"label" json:"label"`           // how figures and tables name it, "DHKD (two heads)"
+	Profile    string    `yaml:"profile" json:"profile"`       // "paper", "offline" or "smoke"
+	Dataset    Dataset   `yaml:"dataset" json:"dataset"`
+	Teacher    *Teacher  `yaml:"teacher,omitempty" json:"teacher,omitempty"` // nil for a run without a teacher
+	Model      Model     `yaml:"model" json:"model"`                         // the network that is trained
+	Method     Method    `yaml:"method" json:"method"`
+	Optimizer  Optimizer `yaml:"optimizer" json:"optimizer"`
+	Schedule   Schedule  `yaml:"schedule" json:"schedule"`
+	BatchSize  int       `yaml:"batch_size" json:"batch_size"`
+	Seed       uint64    `yaml:"seed" json:"seed"`
+	NonFinite  string    `yaml:"non_finite" json:"non_finite"` // what a NaN or infinite loss does: "stop" or "continue"
+	// Tuning says how the learning rate was chosen; nil when it was given.
+	Tuning *Tuning `yaml:"tuning,omitempty" json:"tuning,omitempty"`
+}
+
+// Dataset names the images.
+type Dataset struct {
+	Name    string `yaml:"name" json:"name"`       // "fashion-pairs-100", "fashion-mnist", "cifar-100"
+	Train   int    `yaml:"train" json:"train"`     // training images; 0 = all
+	Holdout int    `yaml:"holdout" json:"holdout"` // the last so many of them are kept from training and evaluated in place of the test set
+	Test    int    `yaml:"test" json:"test"`       // test images; 0 = all
+	Seed    uint64 `yaml:"seed" json:"seed"`       // seed of the pairing (fashion-pairs-100)
+	Augment string `yaml:"augment" json:"augment"` // "none" or "crop-flip"
+	Pad     int    `yaml:"pad" json:"pad"`         // zero padding of the crop, in pixels
+}
+
+// Model names a network of the zoo.
+type Model struct {
+	Name    string `yaml:"name" json:"name"`         // "resnet8"
+	AuxHead string `yaml:"aux_head" json:"aux_head"` // "none", "linear" or "nonlinear"
+}
+
+// Teacher names the network that is learnt from and the run that trained it.
+type Teacher struct {
+	Model string `yaml:"model" json:"model"` // "resnet20"
+	// Run is the name of the run of the same experiment that trains it.
+	Run string `yaml:"run" json:"run"`
+}
+
+// Method names a distillation method and its hyper-parameters. Those that a method does not use are zero.
+type Method struct {
+	Name        string  `yaml:"name" json:"name"`                                   // "ce", "kd", "binarykl", "ce+binarykl", "dhkd"
+	Gamma       float64 `yaml:"gamma,omitempty" json:"gamma,omitempty"`             // weight of cross-entropy
+	Alpha       float64 `yaml:"alpha,omitempty" json:"alpha,omitempty"`             // weight of the logit-level loss
+	Temperature float64 `yaml:"temperature,omitempty" json:"temperature,omitempty"` // T
+	Align       bool    `yaml:"align,omitempty" json:"align,omitempty"`             // gradient alignment
+	Literal     bool    `yaml:"literal,omitempty" json:"literal,omitempty"`         // the authors' clamped float32 formula in place of the stable one
+}
+
+// Optimizer is SGD with momentum and L2 weight decay, as PyTorch defines it.
+type Optimizer struct {
+	LearningRate float64 `yaml:"learning_rate" json:"learning_rate"`
+	Momentum     float64 `yaml:"momentum" json:"momentum"`
+	WeightDecay  float64 `yaml:"weight_decay" json:"weight_decay"`
+	ClipNorm     float64 `yaml:"clip_norm,omitempty" json:"clip_norm,omitempty"` // limit of the global gradient norm; 0 = none
+}
+
+// Schedule multiplies the learning rate by Rate in every epoch after each milestone (epochs count from 1).
+type Schedule struct {
+	Epochs     int     `yaml:"epochs" json:"epochs"`
+	Milestones []int   `yaml:"milestones" json:"milestones"`
+	Rate       float64 `yaml:"rate" json:"rate"`
+}
+
+// Tuning is the search that chose a learning rate: accuracy on pairs held out of the training set.
+type Tuning struct {
+	Holdout    int              `yaml:"holdout" json:"holdout"` // images held out
+	Seeds      []uint64         `yaml:"seeds" json:"seeds"`
+	Candidates []TuningAccuracy `yaml:"candidates" json:"candidates"`
+}
+
+// TuningAccuracy is one learning rate's last-epoch top-1 accuracy on the held-out images, in per cent, a value per seed.
+type TuningAccuracy struct {
+	LearningRate float64   `yaml:"learning_rate" json:"learning_rate"`
+	Top1         []float64 `yaml:"top1" json:"top1"`
+}

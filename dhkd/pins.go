@@ -1,0 +1,25 @@
+package dhkd
+
+import (
+	_ "github.com/alecthomas/kong"
+	_ "github.com/goccy/go-yaml"
+	_ "github.com/gofrs/flock"
+	_ "github.com/gomlx/compute"
+	_ "github.com/gomlx/compute/gobackend"
+	_ "github.com/gomlx/go-xla/compute/xla"
+	_ "github.com/gomlx/go-xla/installer"
+	_ "github.com/gomlx/gomlx/backends/default"
+	_ "github.com/gomlx/gomlx/core/graph"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/janpfeifer/gonb/gonbui"
+	_ "github.com/janpfeifer/gonb/cache"
+	_ "github.com/nlpodyssey/safetensors"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/schollz/progressbar/v3"
+	_ "gonum.org/v1/gonum/stat"
+	_ "gonum.org/v1/plot"
+	_ "gonum.org/v1/plot/cmpimg"
+	_ "google.golang.org/protobuf/encoding/protowire"
+	_ "pgregory.net/rapid"
+	_ "golang.org/x/term"
+)
