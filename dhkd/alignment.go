@@ -1,0 +1,98 @@
+package dhkd
+
+import (
+	"math"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/support/exceptions"
+)
+
+// Alignment describes how two gradients of the same parameters lie to each other; all fields are scalars of the gradients'
+// dtype. The parameters are taken together, as one long vector.
+type Alignment struct {
+	Dot         *Node // <g1, g2>
+	G1Squared   *Node // ||g1||²
+	G2Squared   *Node // ||g2||²
+	Cosine      *Node // <g1, g2> / (||g1|| ||g2||), 0 when either gradient is 0
+	Conflict    *Node // 1 when <g1, g2> < 0, else 0
+	Coefficient *Node // c = max(0, -<g1, g2>) / ||g1||², 0 when g1 is 0
+}
+
+// AlignGradients combines the gradients of the two losses: logitGradients, g2 (of alpha BinaryKLNorm), loses its component
+// against ceGradients, g1 (of gamma CrossEntropy), which stays as it is:
+//
+//	merged = g1 + g2 - min(0, <g1, g2>)/||g1||² g1 = (1+c) g1 + g2,      c = max(0, -<g1, g2>) / ||g1||²
+//
+// so that in conflict <merged, g1> = ||g1||². Both slices have one gradient for each student parameter, all of them, both
+// heads included, in the same order and of the same shapes, with zeros where a parameter has no part in a loss (as
+// [Gradient] gives them): the dot product and the norm are global, one each a step, and the main head counts in ||g1||².
+// Weight decay and momentum come after. Source: paper, gradient alignment; the reference implementation's OptimGradAlign,
+// a one-sided PCGrad (Yu et al. 2020).
+func AlignGradients(ceGradients, logitGradients []*Node) (merged []*Node, alignment Alignment) {
+	alignment = MeasureAlignment(ceGradients, logitGradients)
+	scale := AddScalar(alignment.Coefficient, 1)
+	merged = make([]*Node, len(ceGradients))
+	for i, g1 := range ceGradients {
+		merged[i] = Add(Mul(g1, scale), logitGradients[i])
+	}
+	return merged, alignment
+}
+
+// MeasureAlignment is the diagnosis of [AlignGradients] alone, for methods that add the gradients up as they are.
+func MeasureAlignment(ceGradients, logitGradients []*Node) Alignment {
+	if len(ceGradients) == 0 || len(ceGradients) != len(logitGradients) {
+		exceptions.Panicf("gradient alignment: needs two gradients for each parameter, got %d and %d",
+			len(ceGradients), len(logitGradients))
+	}
+	for i, g1 := range ceGradients {
+		if g2 := logitGradients[i]; !g1.Shape().Equal(g2.Shape()) || g1.DType() != ceGradients[0].DType() {
+			exceptions.Panicf("gradient alignment: gradients %d have shapes %s and %s; they must be equal, "+
+				"and of one dtype over all parameters (%s)", i, g1.Shape(), g2.Shape(), ceGradients[0].DType())
+		}
+	}
+	dot, g1Squared, g2Squared := innerProduct(ceGradients, logitGradients),
+		innerProduct(ceGradients, ceGradients), innerProduct(logitGradients, logitGradients)
+	zero := ScalarZero(dot.Graph(), dot.DType())
+	conflict := LessThan(dot, zero)
+	return Alignment{
+		Dot: dot, G1Squared: g1Squared, G2Squared: g2Squared,
+		Cosine:      divOrZero(dot, Mul(Sqrt(g1Squared), Sqrt(g2Squared))),
+		Conflict:    ConvertDType(conflict, dot.DType()),
+		Coefficient: Where(conflict, divOrZero(Neg(dot), g1Squared), zero),
+	}
+}
+
+// ClipGlobalNorm scales the gradients so that the norm of all of them together is at most limit, as PyTorch's
+// clip_grad_norm_ does: scale = min(1, limit / (norm + 1e-6)). It returns the scaled gradients, and the norm before and the
+// scale as scalars. limit must be positive and finite. A gradient that is not finite leaves no finite entry behind.
+func ClipGlobalNorm(gradients []*Node, limit float64) (clipped []*Node, norm, scale *Node) {
+	if !(limit > 0) || math.IsInf(limit, 1) {
+		exceptions.Panicf("ClipGlobalNorm: the limit must be a positive, finite number, got %g", limit)
+	}
+	if len(gradients) == 0 {
+		exceptions.Panicf("ClipGlobalNorm: no gradients")
+	}
+	norm = Sqrt(innerProduct(gradients, gradients))
+	scale = MinScalar(Div(Scalar(norm.Graph(), norm.DType(), limit), AddScalar(norm, 1e-6)), 1)
+	clipped = make([]*Node, len(gradients))
+	for i, gradient := range gradients {
+		clipped[i] = Mul(gradient, scale)
+	}
+	return clipped, norm, scale
+}
+
+// innerProduct is the dot product of two lists of tensors, each list taken as one vector.
+func innerProduct(a, b []*Node) *Node {
+	terms := make([]*Node, len(a))
+	for i := range a {
+		terms[i] = ReduceAllSum(Mul(a[i], b[i]))
+	}
+	return ReduceAllSum(Stack(terms, 0))
+}
+
+// divOrZero is a/b, or 0 where b is 0.
+func divOrZero(a, b *Node) *Node {
+	zero := ScalarZero(b.Graph(), b.DType())
+	isZero := Equal(b, zero)
+	return Where(isZero, zero, Div(a, Where(isZero, OnesLike(b), b)))
+}
