@@ -14,15 +14,9 @@ type Metrics map[string]float64
 func (m Metrics) MarshalJSON() ([]byte, error) {
 	values := make(map[string]any, len(m))
 	for name, v := range m {
-		switch {
-		case math.IsNaN(v):
-			values[name] = "nan"
-		case math.IsInf(v, 1):
-			values[name] = "inf"
-		case math.IsInf(v, -1):
-			values[name] = "-inf"
-		default:
-			values[name] = v
+		values[name] = v
+		if s, ok := notFinite(v); ok {
+			values[name] = s
 		}
 	}
 	return json.Marshal(values)
@@ -51,4 +45,17 @@ func (m *Metrics) UnmarshalJSON(data []byte) error {
 		}
 	}
 	return nil
+}
+
+// notFinite is how a value that is no finite number is written.
+func notFinite(v float64) (string, bool) {
+	switch {
+	case math.IsNaN(v):
+		return "nan", true
+	case math.IsInf(v, 1):
+		return "inf", true
+	case math.IsInf(v, -1):
+		return "-inf", true
+	}
+	return "", false
 }

@@ -1,5 +1,15 @@
 package record
 
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/goccy/go-yaml"
+)
+
 // Recipe is one run, fully explicit: nothing that shapes its result is left to a default elsewhere.
 // It is stored as resolved in every [Record]. As YAML it is a section of an [Experiment] file.
 type Recipe struct {
@@ -42,6 +52,8 @@ type Teacher struct {
 	Model string `yaml:"model" json:"model"` // "resnet20"
 	// Run is the name of the run of the same experiment that trains it.
 	Run string `yaml:"run" json:"run"`
+	// Seed is that run's seed.
+	Seed uint64 `yaml:"seed" json:"seed"`
 }
 
 // Method names a distillation method and its hyper-parameters. Those that a method does not use are zero.
@@ -80,4 +92,51 @@ type Tuning struct {
 type TuningAccuracy struct {
 	LearningRate float64   `yaml:"learning_rate" json:"learning_rate"`
 	Top1         []float64 `yaml:"top1" json:"top1"`
+}
+
+// YAML prints the recipe with every field that its run uses. [ParseRecipe] reads it back to an equal recipe.
+func (r Recipe) YAML() ([]byte, error) {
+	if err := r.Validate(); err != nil {
+		return nil, fmt.Errorf("recipe of run %s: %w", r.Name, err)
+	}
+	// The library leaves some texts bare that are no text when read back, such as .inf.
+	text := yaml.CustomMarshaler(func(s string) ([]byte, error) {
+		if !bare.MatchString(s) || word.MatchString(s) {
+			s = strconv.Quote(s) // what is printable has the same escapes in YAML
+		}
+		return []byte(s), nil
+	})
+	return yaml.MarshalWithOptions(r, yaml.IndentSequence(true), text)
+}
+
+var (
+	bare = regexp.MustCompile(`^[a-zA-Z]([a-zA-Z0-9 ,.+-]*[a-zA-Z0-9])?$`) // text in YAML without quotes, but for
+	word = regexp.MustCompile(`^(?i:true|false|null|yes|no|on|off|y|n)$`)
+)
+
+// ParseRecipe reads one recipe from YAML as strictly as [ParseExperiment] reads an experiment; name is the file's, for
+// messages. Nothing has a default.
+func ParseRecipe(name string, data []byte) (Recipe, error) {
+	doc, root, err := parseYAML(name, data)
+	if err != nil {
+		return Recipe{}, err
+	}
+	var r Recipe
+	if err := doc.decode(root, reflect.ValueOf(&r).Elem(), ""); err != nil {
+		return Recipe{}, err
+	}
+	if p := r.check(Names{}); p != nil {
+		return Recipe{}, doc.errorAt(nil, p.path, "%s", p.message)
+	}
+	return r, nil
+}
+
+// clone copies what a recipe points to.
+func (r Recipe) clone() Recipe {
+	r.Schedule.Milestones = slices.Clone(r.Schedule.Milestones)
+	if r.Teacher != nil {
+		t := *r.Teacher
+		r.Teacher = &t
+	}
+	return r
 }
