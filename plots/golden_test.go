@@ -1,0 +1,28 @@
+package plots_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"gonum.org/v1/plot/cmpimg"
+)
+
+// TestGolden compares the figure of each example with its committed picture. After a wanted change look at the new pictures
+// and keep them: go test ./plots -run TestGolden -regen.
+func TestGolden(t *testing.T) {
+	for file, example := range map[string]func(){
+		"accuracy_bars.png":        ExampleAccuracyBars,
+		"accuracy_bars_seeds.png":  ExampleAccuracyBars_seeds,
+		"accuracy_bars_narrow.png": ExampleAccuracyBars_narrow,
+		"training_curves.png":      ExampleTrainingCurves,
+		"loss_curves.png":          ExampleLossCurves,
+	} {
+		t.Run(file, func(t *testing.T) {
+			cmpimg.CheckPlotApprox(example, t, 0.05, file)
+			if !t.Failed() && !*cmpimg.GenerateTestData {
+				os.Remove(filepath.Join("testdata", file))
+			}
+		})
+	}
+}

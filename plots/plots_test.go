@@ -1,0 +1,253 @@
+package plots_test
+
+import (
+	"bytes"
+	"encoding/xml"
+	"image/png"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+	"github.com/dhkd-lab/dhkd-go/plots"
+	"github.com/dhkd-lab/dhkd-go/plots/plotstest"
+)
+
+var figures = map[string]func([]*record.Record, plots.Options) (*plots.Figure, error){
+	"AccuracyBars":   plots.AccuracyBars,
+	"TrainingCurves": plots.TrainingCurves,
+	"LossCurves":     plots.LossCurves,
+}
+
+// Whatever a record says, a figure is drawn or refused with an error: no panic, no broken SVG.
+func TestFiguresOfAnyRecord(t *testing.T) {
+	value := rapid.OneOf(rapid.Float64Range(0, 100), rapid.Float64(),
+		rapid.SampledFrom([]float64{math.NaN(), math.Inf(1), math.Inf(-1), 0, -1, 1e308, 5e-324}))
+	metrics := rapid.Custom(func(t *rapid.T) record.Metrics {
+		m := record.Metrics{record.MetricStudentTest: rapid.Float64Range(0, 100).Draw(t, "top1")}
+		if rapid.IntRange(0, 20).Draw(t, "odd") == 0 {
+			m[record.MetricStudentTest] = value.Draw(t, "odd top1")
+		}
+		for _, name := range []string{"loss/ce", "loss/kl", "loss/\x00<b>"} {
+			if rapid.Bool().Draw(t, "has loss") {
+				m[name] = value.Draw(t, name)
+			}
+		}
+		return m
+	})
+	drawn := map[string]int{}
+	text := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"ce", "", "<script>", "a\x00b\u202e", strings.Repeat("long ", 200)}))
+	defer func() {
+		for name := range figures {
+			if drawn[name] < 10 {
+				t.Errorf("%s was drawn only %d times: the records are too odd for this test to mean much", name, drawn[name])
+			}
+		}
+	}()
+	rapid.Check(t, func(t *rapid.T) {
+		var records []*record.Record
+		name, label := text.Draw(t, "name"), text.Draw(t, "label")
+		for i := range rapid.IntRange(1, 3).Draw(t, "records") {
+			r := &record.Record{Schema: record.SchemaVersion, Status: rapid.SampledFrom([]string{"running", "completed", "failed"}).Draw(t, "status")}
+			r.Recipe.Name, r.Recipe.Label, r.Recipe.Seed = name, label, uint64(i)
+			r.Recipe.Method.Name = "kd"
+			r.Recipe.Schedule = record.Schedule{Epochs: 3, Milestones: rapid.SliceOfN(rapid.Int(), 0, 3).Draw(t, "milestones")}
+			if i > 0 {
+				r.Recipe.Schedule = records[0].Recipe.Schedule
+			}
+			epoch := 0
+			for range rapid.IntRange(0, 3).Draw(t, "epochs") {
+				epoch += rapid.SampledFrom([]int{1, 1, 1, 1, 1, 1, 1, 1_000_000}).Draw(t, "gap")
+				r.Epochs = append(r.Epochs, record.Epoch{Epoch: epoch, Metrics: metrics.Draw(t, "metrics")})
+			}
+			if r.Status == record.Failed {
+				r.Failure = &record.Failure{Step: rapid.Int().Draw(t, "step")}
+			}
+			records = append(records, r)
+		}
+		o := plots.Options{Title: text.Draw(t, "title"), Width: rapid.SampledFrom([]float64{0, 3, 4}).Draw(t, "width"), DPI: 30}
+		for name, draw := range figures {
+			figure, err := draw(records, o)
+			if err != nil {
+				continue
+			}
+			drawn[name]++
+			image, err := figure.PNG()
+			if err == nil {
+				_, err = png.Decode(bytes.NewReader(image))
+			}
+			if err != nil {
+				t.Fatalf("%s: PNG: %v", name, err)
+			}
+			svg, err := figure.SVG()
+			if err != nil {
+				t.Fatalf("%s: SVG: %v", name, err)
+			}
+			checkXML(t, name, svg)
+		}
+	})
+}
+
+var notNumber = regexp.MustCompile(`[MLAx-z=", ]\W?(NaN|[+-]?Inf)[",LZ ]`)
+
+// checkXML wants well-formed XML whose coordinates are numbers.
+func checkXML(t *rapid.T, name string, svg []byte) {
+	if bad := notNumber.Find(svg); bad != nil {
+		t.Fatalf("%s: SVG has a coordinate %q", name, bad)
+	}
+	for d := xml.NewDecoder(bytes.NewReader(svg)); ; {
+		_, err := d.Token()
+		if err == io.EOF {
+			return
+		}
+		if err != nil {
+			t.Fatalf("%s: SVG is not XML: %v", name, err)
+		}
+	}
+}
+
+func TestSummarizeRefuses(t *testing.T) {
+	two := func(change func(a, b *record.Record)) []*record.Record {
+		records := plotstest.Records(plotstest.Quickstart()[1:3], 1)
+		change(records[0], records[1])
+		return records
+	}
+	for _, test := range []struct {
+		name    string
+		records []*record.Record
+		want    string
+	}{
+		{"none", nil, "no records"},
+		{"nil", []*record.Record{nil}, "record 1 of 1 is nil"},
+		{"schema", two(func(a, b *record.Record) { a.Schema = 9 }), `run "ce" seed 1: record of schema 9`},
+		{"no name", two(func(a, b *record.Record) { a.Recipe.Name = "" }), "no name"},
+		{"status", two(func(a, b *record.Record) { b.Status = "happy" }), `run "kd" seed 1: unknown status "happy"`},
+		{"order", two(func(a, b *record.Record) { b.Epochs[3].Epoch = 1 }), "epoch 1 comes after epoch 3"},
+		{"NaN", two(func(a, b *record.Record) { b.Epochs[39].Metrics[record.MetricStudentTest] = math.NaN() }), "not an accuracy in per cent"},
+		{"over 100", two(func(a, b *record.Record) { b.Epochs[39].Metrics[record.MetricStudentTest] = 101 }), "not an accuracy in per cent"},
+		{"cut short", two(func(a, b *record.Record) { b.Epochs = b.Epochs[:7] }), "its last epoch is 7 of 40"},
+		{"no epochs", two(func(a, b *record.Record) { b.Epochs = nil }), "without a single epoch"},
+		{"no metric", two(func(a, b *record.Record) { delete(b.Epochs[39].Metrics, record.MetricStudentTest) }), "has no student/test_top1"},
+		{"profiles", two(func(a, b *record.Record) { b.Recipe.Profile = "smoke" }), `"ce" and "kd" cannot be compared: their profile differs (offline, smoke)`},
+		{"data", two(func(a, b *record.Record) { b.Data.SHA256 = nil }), "their SHA-256 of the data differs"},
+		{"seed twice", two(func(a, b *record.Record) { *b = *a }), `two records of run "ce" seed 1`},
+		{"other recipe", two(func(a, b *record.Record) { *b = *a; b.Recipe.Seed, b.Recipe.BatchSize = 2, 7 }), "differ in more than the seed"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := plots.Summarize(test.records)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Fatalf("got %v, want an error with %q", err, test.want)
+			}
+			if strings.Contains(err.Error(), "\n") {
+				t.Fatalf("error of several lines: %q", err)
+			}
+		})
+	}
+}
+
+func TestSummarize(t *testing.T) {
+	runs := plotstest.Quickstart()
+	records := plotstest.Records(runs, 3)
+	// The order in which records come must not matter.
+	for i, j := 0, len(records)-1; i < j; i, j = i+1, j-1 {
+		records[i], records[j] = records[j], records[i]
+	}
+	s, err := plots.Summarize(records)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Teacher == nil || s.TeacherTop1.N != 3 {
+		t.Fatalf("teacher: %+v, %v", s.Teacher, s.TeacherTop1)
+	}
+	for i, run := range s.Students {
+		if run.Name != runs[i+1].Name {
+			t.Errorf("student %d is %s, want %s", i, run.Name, runs[i+1].Name)
+		}
+	}
+	kd := s.Students[1]
+	var sum, squares float64
+	for _, r := range kd.Records {
+		v := r.Epochs[39].Metrics[record.MetricStudentTest]
+		sum += v
+		squares += v * v
+	}
+	mean := sum / 3
+	sd := math.Sqrt((squares - 3*mean*mean) / 2)
+	if math.Abs(kd.Last.Mean-mean) > 1e-9 || math.Abs(kd.Last.SD-sd) > 1e-6 {
+		t.Errorf("kd: %+v, want mean %v, sd %v", kd.Last, mean, sd)
+	}
+}
+
+func TestTrouble(t *testing.T) {
+	runs := plotstest.Quickstart()[5:6]
+	for _, test := range []struct {
+		want   string
+		seeds  int
+		change func([]*record.Record)
+	}{
+		{"failed at step 533", 1, func([]*record.Record) {}},
+		{"failed", 1, func(r []*record.Record) { r[0].Failure = nil }},
+		{"failed at step 533 in all 3 seeds", 3, func([]*record.Record) {}},
+		{"failed at step 533 to 2,000 in 2 of 3 seeds; unfinished: epoch 16 of 40 in 1 of 3 seeds", 3, func(r []*record.Record) {
+			r[1].Failure.Step, r[2].Status = 2000, record.Interrupted
+		}},
+		{"unfinished: epoch 0 of 40", 1, func(r []*record.Record) { r[0].Status, r[0].Epochs = record.Running, nil }},
+	} {
+		records := plotstest.Records(runs, test.seeds)
+		test.change(records)
+		s, err := plots.Summarize(records)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Students[0].Trouble(); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+}
+
+func TestSave(t *testing.T) {
+	figure, err := plots.AccuracyBars(plotstest.Records(plotstest.Quickstart(), 1), plots.Options{DPI: 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "new")
+	for file, start := range map[string]string{"a.png": "\x89PNG", "b.svg": "<?xml"} {
+		if err := figure.Save(filepath.Join(dir, file)); err != nil {
+			t.Fatal(err)
+		}
+		content, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil || !bytes.HasPrefix(content, []byte(start)) {
+			t.Errorf("%s: %v, starts with %.8q", file, err, content)
+		}
+	}
+	if err := figure.Save(filepath.Join(dir, "c.bmp")); err == nil || !strings.Contains(err.Error(), ".png or .svg") {
+		t.Errorf("bmp: %v", err)
+	}
+	// A directory in the file's place: an error, and nothing left behind.
+	if err := os.Mkdir(filepath.Join(dir, "d.png"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := figure.Save(filepath.Join(dir, "d.png")); err == nil || !strings.Contains(err.Error(), "d.png") {
+		t.Errorf("directory: %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestOptionsRefused(t *testing.T) {
+	records := plotstest.Records(plotstest.Quickstart(), 1)
+	for _, o := range []plots.Options{{Width: 2}, {Width: math.NaN()}, {Width: 21}, {DPI: 1}, {DPI: 601}} {
+		for name, draw := range figures {
+			if _, err := draw(records, o); err == nil {
+				t.Errorf("%s: %+v accepted", name, o)
+			}
+		}
+	}
+}

@@ -1,0 +1,395 @@
+package plots
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+	"gonum.org/v1/gonum/stat"
+)
+
+// Summary is what the records of one experiment say together.
+type Summary struct {
+	Experiment string
+	Profile    string
+	Dataset    record.Dataset
+	Data       record.Data // as first read; every record agrees on it
+	// Students are the compared runs: methods in the order CE, KD, BinaryKL, CE + BinaryKL, its literal form, DHKD, others.
+	Students []*Run
+	Teacher  *Run // the run that trained the students' teacher; nil when its record is not there
+	// TeacherTop1 is the teacher's top-1 accuracy in per cent: of its own run's last epoch, or else as the students
+	// re-evaluated it. N is 0 when there is no teacher.
+	TeacherTop1 Stat
+}
+
+// Run is one run name of an experiment: a record per seed.
+type Run struct {
+	Name    string
+	Label   string           // for readers; printable, at most 60 characters
+	Recipe  record.Recipe    // of the first seed
+	Records []*record.Record // by ascending seed
+	Done    []*record.Record // those of Records that finished all epochs
+	Last    Stat             // last-epoch student/test_top1 over Done, per cent
+	Best    Stat             // best-epoch student/test_top1 over Done, per cent: selected on the test images
+}
+
+// Stat is a sample's size, mean and standard deviation.
+type Stat struct {
+	N    int
+	Mean float64 // NaN when N is 0
+	SD   float64 // with Bessel's correction; NaN when N is below 2
+}
+
+// String returns "55.6 ± 0.7", "55.6" for a single value and "–" for none.
+func (s Stat) String() string {
+	switch {
+	case s.N == 0:
+		return "–"
+	case s.N == 1:
+		return fmt.Sprintf("%.1f", s.Mean)
+	}
+	return fmt.Sprintf("%.1f ± %.1f", s.Mean, s.SD)
+}
+
+// NewStat summarises values.
+func NewStat(values ...float64) Stat {
+	s := Stat{N: len(values), Mean: math.NaN(), SD: math.NaN()}
+	if s.N >= 1 {
+		s.Mean = stat.Mean(values, nil)
+	}
+	if s.N >= 2 {
+		s.SD = stat.StdDev(values, nil)
+	}
+	return s
+}
+
+// Summarize groups records by run name. Records are untrusted: the error names the run and seed of a record that is
+// damaged, repeated, or not comparable with the others (another experiment, profile, data, or a run name whose recipes
+// differ in more than the seed). A figure or table of runs that cannot be compared is refused, never drawn.
+func Summarize(records []*record.Record) (*Summary, error) {
+	if len(records) == 0 {
+		return nil, fmt.Errorf("no records: nothing to show")
+	}
+	for i, r := range records {
+		if r == nil {
+			return nil, fmt.Errorf("record %d of %d is nil", i+1, len(records))
+		}
+		if err := check(r); err != nil {
+			return nil, fmt.Errorf("run %q seed %d: %w", Printable(r.Recipe.Name, 60), r.Recipe.Seed, err)
+		}
+	}
+	if err := checkComparable(records); err != nil {
+		return nil, err
+	}
+	first := records[0]
+	s := &Summary{
+		Experiment: Printable(first.Recipe.Experiment, 60),
+		Profile:    Printable(first.Recipe.Profile, 20),
+		Dataset:    first.Recipe.Dataset,
+		Data:       first.Data,
+	}
+	s.Dataset.Name = Printable(s.Dataset.Name, 40)
+	byName := map[string]*Run{}
+	for _, r := range records {
+		run := byName[r.Recipe.Name]
+		if run == nil {
+			run = &Run{Name: r.Recipe.Name}
+			byName[r.Recipe.Name] = run
+			s.Students = append(s.Students, run)
+		}
+		run.Records = append(run.Records, r)
+	}
+	for _, run := range s.Students {
+		if err := run.finish(); err != nil {
+			return nil, err
+		}
+	}
+	s.takeTeacher()
+	slices.SortStableFunc(s.Students, func(a, b *Run) int { return cmp.Compare(rank(a.Recipe.Method), rank(b.Recipe.Method)) })
+	return s, nil
+}
+
+// check refuses a record that no run can have left.
+func check(r *record.Record) error {
+	switch {
+	case r.Schema != record.SchemaVersion:
+		return fmt.Errorf("record of schema %d, this program reads %d", r.Schema, record.SchemaVersion)
+	case r.Recipe.Name == "":
+		return fmt.Errorf("the recipe has no name")
+	}
+	if !slices.Contains([]string{record.Running, record.Completed, record.Interrupted, record.Failed}, r.Status) {
+		return fmt.Errorf("unknown status %q", Printable(r.Status, 20))
+	}
+	previous := 0
+	for _, e := range r.Epochs {
+		if e.Epoch <= previous {
+			return fmt.Errorf("epoch %d comes after epoch %d", e.Epoch, previous)
+		}
+		previous = e.Epoch
+		for _, name := range []string{record.MetricStudentTest, record.MetricTeacherTest, record.MetricAuxTest} {
+			if v, ok := e.Metrics[name]; ok && !(v >= 0 && v <= 100) {
+				return fmt.Errorf("epoch %d: %s is %v, not an accuracy in per cent", e.Epoch, name, v)
+			}
+		}
+	}
+	if r.Status != record.Completed {
+		return nil
+	}
+	if len(r.Epochs) == 0 {
+		return fmt.Errorf("completed, but without a single epoch")
+	}
+	last := r.Epochs[len(r.Epochs)-1]
+	if last.Epoch != r.Recipe.Schedule.Epochs {
+		return fmt.Errorf("completed, but its last epoch is %d of %d", last.Epoch, r.Recipe.Schedule.Epochs)
+	}
+	if _, ok := last.Metrics[record.MetricStudentTest]; !ok {
+		return fmt.Errorf("completed, but its last epoch has no %s", record.MetricStudentTest)
+	}
+	return nil
+}
+
+// checkComparable refuses records whose accuracies do not belong in one figure.
+func checkComparable(records []*record.Record) error {
+	a := records[0]
+	for _, b := range records[1:] {
+		for _, field := range []struct {
+			name string
+			a, b any
+		}{
+			{"experiment", a.Recipe.Experiment, b.Recipe.Experiment},
+			{"profile", a.Recipe.Profile, b.Recipe.Profile},
+			{"dataset name", a.Recipe.Dataset.Name, b.Recipe.Dataset.Name},
+			{"dataset train", a.Recipe.Dataset.Train, b.Recipe.Dataset.Train},
+			{"dataset holdout", a.Recipe.Dataset.Holdout, b.Recipe.Dataset.Holdout},
+			{"dataset test", a.Recipe.Dataset.Test, b.Recipe.Dataset.Test},
+			{"dataset seed", a.Recipe.Dataset.Seed, b.Recipe.Dataset.Seed},
+			{"number of test images", a.Data.Test, b.Data.Test},
+			{"evaluated images", a.Data.Evaluation, b.Data.Evaluation},
+			{"SHA-256 of the data", a.Data.SHA256, b.Data.SHA256},
+		} {
+			if !reflect.DeepEqual(field.a, field.b) {
+				return fmt.Errorf("runs %q and %q cannot be compared: their %s differs (%s, %s)",
+					Printable(a.Recipe.Name, 60), Printable(b.Recipe.Name, 60), field.name,
+					Printable(fmt.Sprint(field.a), 60), Printable(fmt.Sprint(field.b), 60))
+			}
+		}
+	}
+	return nil
+}
+
+// finish sorts the run's records by seed, checks that they are one recipe, and computes the statistics.
+func (run *Run) finish() error {
+	slices.SortStableFunc(run.Records, func(a, b *record.Record) int { return cmp.Compare(a.Recipe.Seed, b.Recipe.Seed) })
+	run.Recipe = run.Records[0].Recipe
+	run.Label = Printable(cmp.Or(run.Recipe.Label, run.Name), 60)
+	var last, best []float64
+	for i, r := range run.Records {
+		if i > 0 && r.Recipe.Seed == run.Records[i-1].Recipe.Seed {
+			return fmt.Errorf("two records of run %q seed %d", Printable(run.Name, 60), r.Recipe.Seed)
+		}
+		recipe := r.Recipe
+		recipe.Seed = run.Recipe.Seed
+		if !reflect.DeepEqual(recipe, run.Recipe) {
+			return fmt.Errorf("run %q: the recipes of seeds %d and %d differ in more than the seed",
+				Printable(run.Name, 60), run.Recipe.Seed, r.Recipe.Seed)
+		}
+		if r.Status == record.Completed {
+			run.Done = append(run.Done, r)
+			last = append(last, r.Epochs[len(r.Epochs)-1].Metrics[record.MetricStudentTest])
+			top1, _ := BestTop1(r)
+			best = append(best, top1)
+		}
+	}
+	run.Last, run.Best = NewStat(last...), NewStat(best...)
+	return nil
+}
+
+// takeTeacher moves the run that the students name as their teacher out of the students.
+func (s *Summary) takeTeacher() {
+	var reevaluated []float64
+	names := map[string]bool{}
+	for _, run := range s.Students {
+		if run.Recipe.Teacher != nil && run.Recipe.Teacher.Run != run.Name {
+			names[run.Recipe.Teacher.Run] = true
+		}
+		for _, r := range run.Records {
+			if r.Teacher != nil && r.Teacher.Top1 >= 0 && r.Teacher.Top1 <= 100 {
+				reevaluated = append(reevaluated, r.Teacher.Top1)
+			}
+		}
+	}
+	isTeacher := func(run *Run) bool { return names[run.Name] }
+	if i := slices.IndexFunc(s.Students, isTeacher); len(names) == 1 && i >= 0 {
+		s.Teacher = s.Students[i]
+		s.Students = slices.Delete(s.Students, i, i+1)
+	}
+	s.TeacherTop1 = NewStat(reevaluated...)
+	if s.Teacher != nil && s.Teacher.Last.N > 0 {
+		s.TeacherTop1 = s.Teacher.Last
+	}
+}
+
+// TestImages is the number of images behind every accuracy; 0 when the records do not say.
+func (s *Summary) TestImages() int {
+	if s.Data.Evaluation == "holdout" {
+		return max(0, s.Dataset.Holdout)
+	}
+	return max(0, s.Data.Test)
+}
+
+// Seeds is the smallest and the largest number of seeds of a student.
+func (s *Summary) Seeds() (fewest, most int) {
+	for i, run := range s.Students {
+		n := len(run.Records)
+		if i == 0 {
+			fewest, most = n, n
+		}
+		fewest, most = min(fewest, n), max(most, n)
+	}
+	return fewest, most
+}
+
+// Caption is the line that every figure and table prints: profile, data, models and number of seeds.
+func (s *Summary) Caption() string {
+	parts := []string{"Profile: " + cmp.Or(s.Profile, "not recorded")}
+	switch s.Profile {
+	case "smoke":
+		parts[0] += " (checks that the program works; says nothing about methods)"
+	case "offline":
+		parts[0] += " (a small setting, not the paper's)"
+	}
+	data := s.Dataset.Name
+	if s.Data.Train > 0 {
+		data += ", " + Thousands(s.Data.Train) + " training"
+	}
+	if n := s.TestImages(); n > 0 {
+		kind := "test"
+		if s.Data.Evaluation == "holdout" {
+			kind = "held-out training"
+		}
+		data += " and " + Thousands(n) + " " + kind + " images"
+	}
+	parts = append(parts, data)
+	var models []string
+	for _, run := range s.Students {
+		model := Printable(run.Recipe.Model.Name, 30)
+		if !slices.Contains(models, model) {
+			models = append(models, model)
+		}
+	}
+	model := strings.Join(models, ", ")
+	for _, run := range s.Students {
+		if run.Recipe.Teacher != nil {
+			model += " from " + Printable(run.Recipe.Teacher.Model, 30)
+			break
+		}
+	}
+	fewest, most := s.Seeds()
+	seeds := fmt.Sprintf("%d seeds", most)
+	switch {
+	case fewest != most:
+		seeds = fmt.Sprintf("%d to %d seeds", fewest, most)
+	case most == 1:
+		seeds = "1 seed"
+	}
+	return strings.Join(append(parts, model, seeds), " · ")
+}
+
+// Trouble says in a few words what kept the run, or some of its seeds, from a normal end: "failed at step 533",
+// "failed at step 229 to 533 in 2 of 3 seeds", "unfinished: epoch 12 of 40", "loss not finite from epoch 5". Empty when nothing did.
+func (run *Run) Trouble() string {
+	var failed, unfinished, diverged []int // step, epoch, epoch of each such seed
+	for _, r := range run.Records {
+		switch {
+		case r.Status == record.Failed && r.Failure != nil:
+			failed = append(failed, r.Failure.Step)
+		case r.Status == record.Failed:
+			failed = append(failed, 0)
+		case r.Status != record.Completed && len(r.Epochs) == 0:
+			unfinished = append(unfinished, 0)
+		case r.Status != record.Completed:
+			unfinished = append(unfinished, r.Epochs[len(r.Epochs)-1].Epoch)
+		case NonFiniteEpoch(r) > 0:
+			diverged = append(diverged, NonFiniteEpoch(r))
+		}
+	}
+	var parts []string
+	add := func(text string, seeds []int) {
+		switch n, all := len(seeds), len(run.Records); {
+		case n == 0:
+			return
+		case n < all:
+			text += fmt.Sprintf(" in %d of %d seeds", n, all)
+		case all > 1:
+			text += fmt.Sprintf(" in all %d seeds", all)
+		}
+		parts = append(parts, text)
+	}
+	if slices.Max(append(failed, 0)) > 0 {
+		add("failed at step "+span(failed), failed)
+	} else {
+		add("failed", failed)
+	}
+	add(fmt.Sprintf("unfinished: epoch %s of %d", span(unfinished), run.Recipe.Schedule.Epochs), unfinished)
+	add("loss not finite from epoch "+span(diverged), diverged)
+	return strings.Join(parts, "; ")
+}
+
+// span writes the smallest and the largest of values: "229 to 533", or "533" when they are one.
+func span(values []int) string {
+	if len(values) == 0 {
+		return ""
+	}
+	low, high := slices.Min(values), slices.Max(values)
+	if low == high {
+		return Thousands(low)
+	}
+	return Thousands(low) + " to " + Thousands(high)
+}
+
+// NonFiniteEpoch is the first epoch with a NaN or infinite loss, from 1; 0 when there was none.
+func NonFiniteEpoch(r *record.Record) int {
+	for _, e := range r.Epochs {
+		if e.Metrics[record.MetricNonFinite] > 0 {
+			return e.Epoch
+		}
+		for name, v := range e.Metrics {
+			if strings.HasPrefix(name, record.LossPrefix) && !finite(v) {
+				return e.Epoch
+			}
+		}
+	}
+	return 0
+}
+
+// BestTop1 is the best student/test_top1 in per cent and its epoch (the first of equals); 0, 0 when no epoch has one.
+func BestTop1(r *record.Record) (top1 float64, epoch int) {
+	for _, e := range r.Epochs {
+		if v, ok := e.Metrics[record.MetricStudentTest]; ok && (epoch == 0 || v > top1) {
+			top1, epoch = v, e.Epoch
+		}
+	}
+	return top1, epoch
+}
+
+// rank orders methods for display.
+func rank(m record.Method) int {
+	if i := slices.Index([]string{"ce", "kd", "binarykl", "ce+binarykl", "ce+binarykl literal", "dhkd"}, methodKey(m)); i >= 0 {
+		return i
+	}
+	return math.MaxInt
+}
+
+// methodKey is the method's name, with " literal" appended for the authors' clamped formula.
+func methodKey(m record.Method) string {
+	if m.Literal {
+		return m.Name + " literal"
+	}
+	return m.Name
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
