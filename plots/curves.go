@@ -121,15 +121,17 @@ func curves(s *Summary, o Options, subtitle, alt string, panels []*panelData) (*
 			tiles := draw.Tiles{Rows: rows, Cols: columns, PadX: 22, PadY: 14}
 			canvases := plot.Align(grid, tiles, c)
 			for k, panel := range panels {
-				column := k % columns
-				left := c.Max.X
-				for i := range rows {
-					if i*columns+column < len(panels) {
-						left = min(left, canvases[i][column].Min.X)
+				row, column := k/columns, k%columns
+				corner := vg.Point{X: c.Max.X, Y: c.Min.Y}
+				for other := range panels {
+					if other%columns == column {
+						corner.X = min(corner.X, canvases[other/columns][column].Min.X)
+					}
+					if other/columns == row {
+						corner.Y = max(corner.Y, canvases[row][other%columns].Max.Y)
 					}
 				}
-				row := k / columns
-				grid[row][column].Draw(panel.drawTitle(canvases[row][column], left))
+				grid[row][column].Draw(panel.drawTitle(canvases[row][column], corner))
 			}
 		},
 	}, nil

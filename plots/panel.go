@@ -153,8 +153,8 @@ func (p *panelData) plot() *plot.Plot {
 	return pl
 }
 
-// drawTitle writes the panel's title, when it has one, from left on, and returns the canvas below it.
-func (p *panelData) drawTitle(c draw.Canvas, left vg.Length) draw.Canvas {
+// drawTitle writes the panel's title, when it has one, below and right of at, and returns the canvas below it.
+func (p *panelData) drawTitle(c draw.Canvas, at vg.Point) draw.Canvas {
 	if p.title == "" {
 		return c
 	}
@@ -163,9 +163,9 @@ func (p *panelData) drawTitle(c draw.Canvas, left vg.Length) draw.Canvas {
 		title += " (log scale)"
 	}
 	style := textStyle(9.5, true, ink)
-	c.Max.Y -= style.Font.Size * lineHeight
-	c.FillText(style, vg.Point{X: left, Y: c.Max.Y}, title)
-	c.Max.Y -= 5
+	at.Y -= style.Font.Size * lineHeight
+	c.FillText(style, at, title)
+	c.Max.Y -= style.Font.Size*lineHeight + 5
 	return c
 }
 
