@@ -11,7 +11,6 @@ package nn
 import (
 	"hash/fnv"
 	"math/rand/v2"
-	"strings"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -34,21 +33,22 @@ type Options struct {
 	NoDropout bool
 }
 
-// Scope is a place in a network's tree of variables and the mode in which its graph is built. A layer finds its variables
-// there, or makes them with their initial values.
+// Scope is a place in a network's tree of names and the mode in which its graph is built. A layer finds its variables there,
+// or makes them with their initial values. Variables live in one GoMLX scope, under PyTorch's dotted names.
 type Scope struct {
 	variables *model.Scope
+	prefix    string
 	pass      *Options // shared by all scopes of one building: RNG advances
 }
 
-// New returns the scope of a network whose variables live under the given GoMLX scope.
+// New returns the scope of a network whose variables live in the given GoMLX scope.
 func New(variables *model.Scope, o Options) *Scope {
 	return &Scope{variables: variables, pass: &o}
 }
 
 // In returns the scope of the part of that name, "layer1.0.conv1" or a piece of it.
 func (s *Scope) In(name string) *Scope {
-	return &Scope{variables: s.variables.At("%s", name), pass: s.pass}
+	return &Scope{variables: s.variables, prefix: s.prefix + name + ".", pass: s.pass}
 }
 
 // Training tells whether the graph is built for training.
@@ -57,14 +57,14 @@ func (s *Scope) Training() bool { return s.pass.Training }
 // variable finds or makes the variable of that name. Its initial values depend on the seed and its full name alone: two
 // networks that share a part start equal in that part, whatever else they have.
 func (s *Scope) variable(dtype dtypes.DType, name string, init Initializer, dims ...int) *model.Variable {
+	name = s.prefix + name
 	if v := s.variables.GetVariable(name); v != nil {
-		if !v.Shape().Equal(shapes.Make(dtype, dims...)) {
-			exceptions.Panicf("nn: variable %s has shape %s, the network needs %s",
-				v.Path(), v.Shape(), shapes.Make(dtype, dims...))
+		if want := shapes.Make(dtype, dims...); !v.Shape().Equal(want) {
+			exceptions.Panicf("nn: variable %s has shape %s, the network needs %s", name, v.Shape(), want)
 		}
 		return v
 	}
-	return s.variables.VariableWithValue(name, initialValue(dtype, s.pass.Seed, s.path(name), init, dims))
+	return s.variables.VariableWithValue(name, initialValue(dtype, s.pass.Seed, name, init, dims))
 }
 
 // parameter is the graph value of a trained variable.
@@ -75,18 +75,6 @@ func (s *Scope) parameter(x *graph.Node, name string, init Initializer, dims ...
 // buffer is a variable that is saved but not trained.
 func (s *Scope) buffer(dtype dtypes.DType, name string, init Initializer, dims ...int) *model.Variable {
 	return s.variable(dtype, name, init, dims...).SetTrainable(false)
-}
-
-// path is the variable's name below its network: the first element of the GoMLX path is the network's.
-func (s *Scope) path(name string) string {
-	return VariableName(s.variables.Scope() + model.ScopeSeparator + name)
-}
-
-// VariableName turns the path of a GoMLX variable, "/student/layer1.0/conv1/weight", into PyTorch's name of it,
-// "layer1.0.conv1.weight".
-func VariableName(path string) string {
-	_, rest, _ := strings.Cut(strings.TrimPrefix(path, model.ScopeSeparator), model.ScopeSeparator)
-	return strings.ReplaceAll(rest, model.ScopeSeparator, ".")
 }
 
 func initialValue(dtype dtypes.DType, seed uint64, name string, init Initializer, dims []int) *tensors.Tensor {

@@ -7,7 +7,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+	"github.com/gomlx/gomlx/support/exceptions"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
@@ -61,3 +67,40 @@ func Names() []string { return slices.Sorted(maps.Keys(families)) }
 // Forward builds the network on normalised images [N, H, W, 3]. It is a graph-building function and panics, as GoMLX's do,
 // on sizes that the network cannot take.
 func (m *Model) Forward(s *nn.Scope, images *graph.Node) Outputs { return m.forward(s, images, m) }
+
+// Weight is a variable of a network.
+type Weight struct {
+	Name    string // PyTorch's
+	Value   *tensors.Tensor
+	Trained bool // false for the running statistics of batch norm
+}
+
+// Initial returns the network's weights with the initial values of that seed, in the order of the layers. The image shape is
+// height, width, channels; an error says why the network cannot take it. Nothing is compiled.
+func (m *Model) Initial(backend compute.Backend, image [3]int, seed uint64) (weights []Weight, err error) {
+	g := graph.NewGraph(backend, m.Name)
+	defer g.Finalize()
+	store := model.NewStore()
+	model.SetStore(g, store)
+	err = exceptions.TryCatch[error](func() {
+		images := graph.Parameter(g, "images", shapes.Make(dtypes.Float32, 2, image[0], image[1], image[2]))
+		m.Forward(nn.New(store.Scope("/"+m.Name), nn.Options{Training: true, Seed: seed, NoDropout: true}), images)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("model %s on %dx%dx%d images: %w", m.Name, image[0], image[1], image[2], err)
+	}
+	for v := range store.IterVariables() {
+		weights = append(weights, Weight{v.Name(), v.MustValue(), v.Trainable})
+	}
+	return weights, nil
+}
+
+// Parameters counts the trained values among the weights.
+func Parameters(weights []Weight) (n int) {
+	for _, w := range weights {
+		if w.Trained {
+			n += w.Value.Size()
+		}
+	}
+	return n
+}
