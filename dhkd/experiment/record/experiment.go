@@ -29,7 +29,8 @@ import (
 //	    method: {name: kd, gamma: 0.1, alpha: 0.9, temperature: 4}
 //	    optimizer: {learning_rate: 0.1} # momentum and weight_decay are the shared ones
 //
-// A run without a teacher of its own learns from the shared one, unless it is the shared one; teacher: none takes it away.
+// A run without a teacher of its own learns from the shared one, unless it is the shared one; teacher: none takes it
+// away.
 type Experiment struct {
 	Name  string // a file name
 	Title string // the name if none was given
@@ -81,8 +82,8 @@ type teacher struct {
 	Model string `yaml:"model"` // may be left out: it is the run's
 }
 
-// ParseExperiment reads an experiment from YAML; name is the file's, for messages. Unknown and repeated keys, wrong types and
-// values that no run could use are errors with line, column and the key's path. It reads at most 64 KiB.
+// ParseExperiment reads an experiment from YAML; name is the file's, for messages. Unknown and repeated keys, wrong
+// types and values that no run could use are errors with line, column and the key's path. It reads at most 64 KiB.
 func ParseExperiment(name string, data []byte) (*Experiment, error) {
 	return Names{}.ParseExperiment(name, data)
 }
@@ -164,7 +165,8 @@ func (e *Experiment) Resolve(name string, seed uint64) (Recipe, error) {
 	return r, nil
 }
 
-// Recipes returns every run with each of its seeds in the order of the file, but a teacher before the runs that learn from it.
+// Recipes returns every run with each of its seeds in the order of the file, but a teacher before the runs that learn
+// from it.
 func (e *Experiment) Recipes() []Recipe {
 	runs, err := e.ordered()
 	if err != nil { // only of an Experiment that was not parsed
@@ -266,7 +268,8 @@ func (e *Experiment) linkTeacher(r *Recipe) *problem {
 		r.Teacher.Model = from.Recipe.Model.Name
 	}
 	if r.Teacher.Model != from.Recipe.Model.Name {
-		return &problem{"teacher.model", fmt.Sprintf("is %q, but run %s trains %q", r.Teacher.Model, r.Teacher.Run, from.Recipe.Model.Name)}
+		return &problem{"teacher.model",
+			fmt.Sprintf("is %q, but run %s trains %q", r.Teacher.Model, r.Teacher.Run, from.Recipe.Model.Name)}
 	}
 	return nil
 }

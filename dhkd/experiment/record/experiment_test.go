@@ -167,12 +167,16 @@ func TestParseExperimentErrors(t *testing.T) {
 	}
 	for _, test := range []struct{ old, new, want string }{
 		{"batch_size: 64", "batchsize: 64", `f.yaml:10:1: batchsize: unknown key; did you mean batch_size?`},
-		{"{learning_rate: 0.1}", "{learning_rte: 0.1}", `f.yaml:23:17: runs[1].optimizer.learning_rte: unknown key; did you mean learning_rate?`},
+		{"{learning_rate: 0.1}", "{learning_rte: 0.1}",
+			`f.yaml:23:17: runs[1].optimizer.learning_rte: unknown key; did you mean learning_rate?`},
 		{"{learning_rate: 0.1}", "{banana: 0.1}", `unknown key; known are learning_rate, momentum, weight_decay, clip_norm`},
 		{"{learning_rate: 0.1}", "{learning_rate: 0.1, learning_rate: 0.2}", `f.yaml:23:`},
-		{"{learning_rate: 0.1}", "{learning_rate: -0.1}", `f.yaml:23:32: runs[1].optimizer.learning_rate: must be a number greater than 0, is -0.1`},
-		{"learning_rate: 0.05", "learning_rate: 0", `f.yaml:11:28: optimizer.learning_rate: must be a number greater than 0, is 0`},
-		{"learning_rate: 0.05", `learning_rate: "0.05"`, `f.yaml:11:28: optimizer.learning_rate: want a finite number, found "0.05"`},
+		{"{learning_rate: 0.1}", "{learning_rate: -0.1}",
+			`f.yaml:23:32: runs[1].optimizer.learning_rate: must be a number greater than 0, is -0.1`},
+		{"learning_rate: 0.05", "learning_rate: 0",
+			`f.yaml:11:28: optimizer.learning_rate: must be a number greater than 0, is 0`},
+		{"learning_rate: 0.05", `learning_rate: "0.05"`,
+			`f.yaml:11:28: optimizer.learning_rate: want a finite number, found "0.05"`},
 		{"learning_rate: 0.05", `learning_rate: .inf`, `f.yaml:11:28: optimizer.learning_rate: want a finite number`},
 		{"learning_rate: 0.05", `learning_rate: 1e999`, `want a finite number`},
 		{"learning_rate: 0.05", `learning_rate:`, `optimizer.learning_rate: want a finite number, found nothing`},
@@ -185,10 +189,12 @@ func TestParseExperimentErrors(t *testing.T) {
 		{"name: quickstart", "", `f.yaml: name: is missing`},
 		{"name: quickstart", "name: ../x", `f.yaml:2:7: name: "../x" is no file name`},
 		{"name: quickstart", "name: 12", `f.yaml:2:7: name: want text, found "12"; put it in quotes`},
-		{"name: fashion-pairs-100", "name: fashion-pair-100", `f.yaml:7:17: dataset.name: unknown name "fashion-pair-100"; did you mean fashion-pairs-100?`},
+		{"name: fashion-pairs-100", "name: fashion-pair-100",
+			`f.yaml:7:17: dataset.name: unknown name "fashion-pair-100"; did you mean fashion-pairs-100?`},
 		{"name: resnet20", "name: resnet21", `f.yaml:40:19: runs[6].model.name: unknown name "resnet21"`},
 		{"{name: dhkd,", "{name: dkhd,", `runs[5].method.name: unknown name "dkhd"; did you mean dhkd?`},
-		{"train: 2000", "train: 2000, holdout: 2000", `f.yaml:7:58: dataset.holdout: must leave images to train on: 2000 of 2000 are held out`},
+		{"train: 2000", "train: 2000, holdout: 2000",
+			`f.yaml:7:58: dataset.holdout: must leave images to train on: 2000 of 2000 are held out`},
 		{"train: 2000", "train: -1", `dataset.train: must be at least 0, is -1`},
 		{"train: 2000", "train: 2000, pad: 1", `dataset.pad: needs augment: crop-flip`},
 		{"train: 2000", "train: 2000, augment: flip", `dataset.augment: unknown name "flip"`},
@@ -198,19 +204,23 @@ func TestParseExperimentErrors(t *testing.T) {
 		{"temperature: 4", "temperature: 0", `runs[1].method.temperature: must be greater than 0`},
 		{"align: true", "align: yes", `runs[5].method.align: want true or false, found "yes"`},
 		{"epochs: 40", "epochs: 0", `schedule.epochs: must be at least 1, is 0`},
-		{"epochs: 40", "epochs: 35", `f.yaml:12:45: schedule.milestones[2]: must be an epoch before the last (1 to 34), is 35`},
-		{"[25, 30, 35]", "[30, 25, 35]", `f.yaml:12:41: schedule.milestones[1]: must be greater than the milestone before it, is 25`},
+		{"epochs: 40", "epochs: 35",
+			`f.yaml:12:45: schedule.milestones[2]: must be an epoch before the last (1 to 34), is 35`},
+		{"[25, 30, 35]", "[30, 25, 35]",
+			`f.yaml:12:41: schedule.milestones[1]: must be greater than the milestone before it, is 25`},
 		{"[25, 30, 35]", "25", `f.yaml:12:36: schedule.milestones: want a list, such as [1, 2, 3], found "25"`},
 		{"rate: 0.1}", "rate: -1}", `schedule.rate: must be a number of at least 0, is -1`},
 		{"non_finite: continue", "non_finite: ignore", `runs[4].non_finite: unknown name "ignore"; known are stop, continue`},
 		{"[1, 2, 3]\n", "[1, 2, 1]\n", `f.yaml:13:15: seeds[2]: 1 is listed twice`},
-		{"[1, 2, 3]\n", "[1, 2, -3]\n", `f.yaml:13:15: seeds[2]: want a whole number from 0 to 18446744073709551615, found "-3"`},
+		{"[1, 2, 3]\n", "[1, 2, -3]\n",
+			`f.yaml:13:15: seeds[2]: want a whole number from 0 to 18446744073709551615, found "-3"`},
 		{"seeds: [1, 2, 3]\n", "", `runs[0].seeds: is missing`},
 		{"- name: kd", "- name: ce", `f.yaml:20:11: runs[1].name: a run before it has the name "ce" too`},
 		{"- name: kd", "- name: KD", `f.yaml:20:11: runs[1].name: "KD" is no file name`},
 		{"label: KD", `label: "K\e[31mD"`, `runs[1].label: must be one line of at most 200 printable characters`},
 		{"{run: teacher}", "{run: techer}", `f.yaml:9:16: teacher.run: no run is named "techer"; did you mean teacher?`},
-		{"{run: teacher}", "{run: teacher, model: resnet8}", `teacher.model: is "resnet8", but run teacher trains "resnet20"`},
+		{"{run: teacher}", "{run: teacher, model: resnet8}",
+			`teacher.model: is "resnet8", but run teacher trains "resnet20"`},
 		{"    seeds: [1]\n", "    teacher: {run: kd}\n", `learns from itself`},
 		{"    seeds: [1]\n", "    teacher: {run: teacher}\n", `runs[6].teacher.run: a run cannot learn from itself`},
 		{"{run: teacher}", "&t {run: teacher}", `f.yaml:9:10: anchors, aliases and merge keys are not supported`},
@@ -231,9 +241,32 @@ func TestParseExperimentErrors(t *testing.T) {
 			t.Errorf("%.40q -> %.40q:\n got %v\nwant %s", test.old, test.new, err, test.want)
 		}
 	}
-	for _, text := range []string{"", "\n", "# only a comment", "12", "- a", "name: x\nruns: []", "\x00", "\xff", "{", "a: b: c"} {
-		if _, err := record.ParseExperiment("f.yaml", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), "f.yaml:") {
+	for _, text := range []string{"", "\n", "# only a comment", "12", "- a", "name: x\nruns: []",
+		"\x00", "\xff", "{", "a: b: c"} {
+		_, err := record.ParseExperiment("f.yaml", []byte(text))
+		if err == nil || !strings.HasPrefix(err.Error(), "f.yaml:") {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// The largest files that are accepted cost little, whatever is in them.
+func TestParseExperimentTime(t *testing.T) {
+	indented := ""
+	for i := range 300 {
+		indented += strings.Repeat(" ", i) + "a:\n"
+	}
+	for _, text := range []string{
+		indented, strings.Repeat("a: b\n", 12000), strings.Repeat("- a\n", 15000), "a: [" + strings.Repeat("1,", 30000) + "]",
+		"a: {" + strings.Repeat("b,", 30000) + "}", strings.Repeat("\n", 60000), strings.Repeat("a\n", 30000), strings.Repeat("\"", 60000),
+		"a: |\n" + strings.Repeat("  b\n", 15000), "a: \"" + strings.Repeat("b\n ", 15000), strings.Repeat("#\n", 30000),
+		strings.Repeat("a:", 30000), strings.Repeat("---\n", 15000), strings.Repeat(" ", 60000), strings.Repeat("'a' ", 15000),
+		strings.Repeat("a: >\n b\n", 7000), strings.Repeat("? ", 30000), strings.Repeat("\t", 60000), strings.Repeat("\\", 60000),
+	} {
+		start := time.Now()
+		_, err := record.ParseExperiment("f.yaml", []byte(text))
+		if took := time.Since(start); err == nil || took > 5*time.Second {
+			t.Errorf("%.20q of %d bytes took %v: %v", text, len(text), took, err)
 		}
 	}
 }
@@ -262,8 +295,10 @@ var recipes = rapid.Custom(func(t *rapid.T) record.Recipe {
 	r := record.Recipe{
 		Experiment: name.Draw(t, "experiment"), Name: name.Draw(t, "name"),
 		Label: rapid.OneOf(
-			rapid.SampledFrom([]string{"null", "~", "true", "1e3", "0x1F", "1_000", "- a", "a: b", "# c", `"`, `'`, " x ", "{", "[a",
-				"&a", "*a", "!t", "|", ">", "%", "@", "`", "---", "...", "?", "? x", ":", "<<", "=", "2001-01-01", ".inf", "None", "none",
+			rapid.SampledFrom([]string{
+				"null", "~", "true", "1e3", "0x1F", "1_000", "- a", "a: b", "# c", `"`, `'`, " x ", "{", "[a",
+				"&a", "*a", "!t", "|", ">", "%", "@", "`", "---", "...", "?", "? x", ":", "<<", "=",
+				"2001-01-01", ".inf", "None", "none",
 				"a #b", `\n`, "κ̂ = 2", "0o7", "+1", "0b1", "1:20", "y", "-", "x:", ": x", "'a' b", `"a" b`, "a, b", "[]", "{}"}),
 			rapid.StringMatching(`[ -~]{1,20}`),
 			rapid.StringOfN(rapid.RuneFrom([]rune("aé 漢🙂:#-'\"\\{}[],&*!|>%@`?")), 1, 20, -1),
@@ -276,8 +311,10 @@ var recipes = rapid.Custom(func(t *rapid.T) record.Recipe {
 		Method: record.Method{Name: name.Draw(t, "method"), Gamma: positive.Draw(t, "gamma"),
 			Alpha: rapid.SampledFrom([]float64{0, 1, 0.9, 1e-7, 1e21}).Draw(t, "alpha"), Temperature: positive.Draw(t, "T"),
 			Align: rapid.Bool().Draw(t, "align"), Literal: rapid.Bool().Draw(t, "literal")},
-		Optimizer: record.Optimizer{LearningRate: positive.Draw(t, "lr"), Momentum: rapid.Float64Range(0, 0.999).Draw(t, "momentum"),
-			WeightDecay: rapid.SampledFrom([]float64{0, 5e-4, 1e-5, 1e-10}).Draw(t, "decay"), ClipNorm: positive.Draw(t, "clip")},
+		Optimizer: record.Optimizer{LearningRate: positive.Draw(t, "lr"),
+			Momentum:    rapid.Float64Range(0, 0.999).Draw(t, "momentum"),
+			WeightDecay: rapid.SampledFrom([]float64{0, 5e-4, 1e-5, 1e-10}).Draw(t, "decay"),
+			ClipNorm:    positive.Draw(t, "clip")},
 		Schedule:  record.Schedule{Epochs: 100, Milestones: []int{}, Rate: positive.Draw(t, "rate")},
 		BatchSize: rapid.IntRange(2, 512).Draw(t, "batch"), Seed: rapid.Uint64().Draw(t, "seed"),
 		NonFinite: rapid.SampledFrom(record.OnNonFinite).Draw(t, "non-finite"),
@@ -286,12 +323,14 @@ var recipes = rapid.Custom(func(t *rapid.T) record.Recipe {
 		r.Schedule.Milestones = append(r.Schedule.Milestones, m)
 	}
 	if rapid.Bool().Draw(t, "taught") {
-		r.Teacher = &record.Teacher{Model: name.Draw(t, "teacher"), Run: "t" + r.Name, Seed: rapid.Uint64().Draw(t, "teacher's seed")}
+		r.Teacher = &record.Teacher{Model: name.Draw(t, "teacher"), Run: "t" + r.Name,
+			Seed: rapid.Uint64().Draw(t, "teacher's seed")}
 	}
 	if rapid.Bool().Draw(t, "tuned") {
 		top1 := rapid.SliceOfN(rapid.Float64Range(0, 100), 2, 2)
 		r.Tuning = &record.Tuning{Holdout: 400, Seeds: []uint64{1, rapid.Uint64Min(2).Draw(t, "tuning seed")},
-			Candidates: []record.TuningAccuracy{{LearningRate: 0.1, Top1: top1.Draw(t, "a")}, {LearningRate: 1e-7, Top1: top1.Draw(t, "b")}}}
+			Candidates: []record.TuningAccuracy{
+				{LearningRate: 0.1, Top1: top1.Draw(t, "a")}, {LearningRate: 1e-7, Top1: top1.Draw(t, "b")}}}
 	}
 	return r
 })

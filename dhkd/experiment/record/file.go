@@ -31,9 +31,12 @@ func Dir(dir string, r Recipe) string {
 // Path is where a run's record is stored under dir.
 func Path(dir string, r Recipe) string { return filepath.Join(Dir(dir, r), FileName) }
 
-// Load reads and checks a record. A file that another version of the program wrote, that is cut off or that contradicts itself
-// is an error that names the file and says what to do.
+// Load reads and checks a record. A file that another version of the program wrote, that is cut off or that contradicts
+// itself is an error that names the file and says what to do.
 func Load(path string) (*Record, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // opening a pipe would wait for ever
+		return nil, fmt.Errorf("cannot read record %s: not a file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read record: %w", err)
@@ -63,8 +66,8 @@ func (r *Record) Save(path string) error {
 	})
 }
 
-// LoadDir loads every record under dir, ordered by experiment, profile, name and seed. Files that cannot be used are not
-// among the records; there is an error for each.
+// LoadDir loads every record under dir, ordered by experiment, profile, name and seed. Files that cannot be used are
+// not among the records; there is an error for each.
 func LoadDir(dir string) ([]*Record, []error) {
 	var records []*Record
 	var errs []error
@@ -93,7 +96,8 @@ func LoadDir(dir string) ([]*Record, []error) {
 		records = append(records, r)
 		return nil
 	}
-	if err := filepath.WalkDir(dir, walk); err != nil {
+	root := filepath.Clean(dir) + string(filepath.Separator) // so that dir can be a link
+	if err := filepath.WalkDir(root, walk); err != nil {
 		errs = append(errs, fmt.Errorf("cannot look for records: %w", err))
 	}
 	slices.SortStableFunc(records, compare)
@@ -111,8 +115,8 @@ func decode(data []byte) (*Record, error) {
 		return nil, fmt.Errorf("not valid JSON (%w)%s; %s", err, lineOf(data, err), advice)
 	}
 	if version.Schema != SchemaVersion {
-		return nil, fmt.Errorf("has format %d, this program reads format %d; read it with the version that wrote it, or run again",
-			version.Schema, SchemaVersion)
+		return nil, fmt.Errorf("has format %d, this program reads format %d; "+
+			"read it with the version that wrote it, or run again", version.Schema, SchemaVersion)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()

@@ -47,7 +47,8 @@ func TestSaveLoad(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		want := &record.Record{Schema: record.SchemaVersion, Recipe: recipes.Draw(t, "recipe"), Status: record.Interrupted,
-			TrainSeconds: rapid.Float64Range(0, 1e9).Draw(t, "seconds"), Started: time.Unix(rapid.Int64Range(0, 1e10).Draw(t, "t"), 0).UTC()}
+			TrainSeconds: rapid.Float64Range(0, 1e9).Draw(t, "seconds"),
+			Started:      time.Unix(rapid.Int64Range(0, 1e10).Draw(t, "t"), 0).UTC()}
 		values := rapid.OneOf(rapid.Float64(), rapid.SampledFrom([]float64{math.NaN(), math.Inf(1), math.Inf(-1)}))
 		for i := range rapid.IntRange(0, 3).Draw(t, "epochs") {
 			metrics := rapid.MapOf(rapid.SampledFrom([]string{"loss/ce", "loss/kl", "x"}), values).Draw(t, "metrics")
@@ -85,7 +86,8 @@ func TestLoadErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ old, new, want string }{
-		{`"schema": 1`, `"schema": 2`, "has format 2, this program reads format 1; read it with the version that wrote it, or run again"},
+		{`"schema": 1`, `"schema": 2`,
+			"has format 2, this program reads format 1; read it with the version that wrote it, or run again"},
 		{`"schema": 1,`, ``, "has format 0"},
 		{`"status": "completed"`, `"status": "finished"`, `status: unknown name "finished"; known are running,`},
 		{`"status": "completed"`, `"status": "failed"`, "failure: belongs to a failed run"},
@@ -97,7 +99,8 @@ func TestLoadErrors(t *testing.T) {
 		{`"step": 62`, `"step": 31`, "epochs[1].step: must be greater than 31, is 31"},
 		{`"student/test_top1": 20`, `"student/test_top1": 101`, "must be 0 to 100 per cent, is 101"},
 		{`"student/test_top1": 20`, `"student/test_top1": "nan"`, "must be 0 to 100 per cent, is NaN"},
-		{`"student/test_top1": 20`, `"student/test_top1": "many"`, `metric "student/test_top1": "many" is neither a number nor`},
+		{`"student/test_top1": 20`, `"student/test_top1": "many"`,
+			`metric "student/test_top1": "many" is neither a number nor`},
 		{`"parameters": 0`, `"parameters": -1`, "parameters: must be a number of at least 0, is -1"},
 		{`"train_seconds": 0`, `"train_seconds": "0"`, "at line"},
 		{string(good[len(good)/2:]), "", "not valid JSON"},
@@ -132,7 +135,8 @@ func TestLoadErrors(t *testing.T) {
 
 func TestLoadDir(t *testing.T) {
 	dir := t.TempDir()
-	for _, r := range []*record.Record{newRecord(t, "kd", 10, 1), newRecord(t, "kd", 9, 1), newRecord(t, "dhkd", 1, 1), newRecord(t, "ce", 2, 1)} {
+	for _, r := range []*record.Record{newRecord(t, "kd", 10, 1), newRecord(t, "kd", 9, 1),
+		newRecord(t, "dhkd", 1, 1), newRecord(t, "ce", 2, 1)} {
 		if err := r.Save(record.Path(dir, r.Recipe)); err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +144,8 @@ func TestLoadDir(t *testing.T) {
 	if err := newRecord(t, "ce", 2, 1).Save(filepath.Join(dir, "z", record.FileName)); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"cut/record.json": `{"schema": 1, "rec`, "new/record.json": `{"schema": 9}`, "new/other.json": "{"} {
+	for name, text := range map[string]string{"cut/record.json": `{"schema": 1, "rec`,
+		"new/record.json": `{"schema": 9}`, "new/other.json": "{"} {
 		path := filepath.Join(dir, name)
 		os.MkdirAll(filepath.Dir(path), 0o755)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -151,7 +156,8 @@ func TestLoadDir(t *testing.T) {
 	if diff := cmp.Diff([]string{"ce 2", "dhkd 1", "kd 9", "kd 10"}, names(records)); diff != "" {
 		t.Error(diff)
 	}
-	wants := []string{"cut/record.json: not valid JSON", "new/record.json: has format 9", "z/record.json: the same run as in "}
+	wants := []string{"cut/record.json: not valid JSON",
+		"new/record.json: has format 9", "z/record.json: the same run as in "}
 	if len(errs) != len(wants) {
 		t.Fatalf("errors: %v", errs)
 	}
@@ -159,6 +165,13 @@ func TestLoadDir(t *testing.T) {
 		if !strings.Contains(filepath.ToSlash(errs[i].Error()), want) {
 			t.Errorf("error %q lacks %q", errs[i], want)
 		}
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	if linked, _ := record.LoadDir(link); len(linked) != len(records) {
+		t.Errorf("through a link: %v", names(linked))
 	}
 	if records, errs := record.LoadDir(filepath.Join(dir, "gone")); len(records) != 0 || len(errs) != 1 {
 		t.Errorf("missing directory: %v, %v", records, errs)

@@ -18,7 +18,8 @@ const (
 	AtBest = "best" // the epoch of the best student/test_top1: chosen on the test set, so optimistic
 )
 
-// Value is a metric at the last or at the best epoch, see [AtLast]. It is false where the run has no such epoch or metric.
+// Value is a metric at the last or at the best epoch, see [AtLast]. It is false where the run has no such epoch or
+// metric.
 func (r *Record) Value(metric, which string) (float64, bool) {
 	epoch := r.Last
 	if which == AtBest {
@@ -52,8 +53,8 @@ func Groups(records []*Record) []Group {
 	return groups
 }
 
-// Stat is the mean and the standard deviation (n - 1 in the denominator; NaN for one seed) of a metric over the group's completed
-// runs, and their number n. The mean of no runs is NaN.
+// Stat is the mean and the standard deviation (n - 1 in the denominator; NaN for one seed) of a metric over the group's
+// completed runs, and their number n. The mean of no runs is NaN.
 func (g Group) Stat(metric, which string) (mean, sd float64, n int) {
 	var values []float64
 	for _, r := range g.Records {
@@ -77,11 +78,13 @@ func (e *Experiment) Sort(records []*Record) {
 		}
 		return i
 	}
-	slices.SortStableFunc(records, func(a, b *Record) int { return cmp.Or(cmp.Compare(place(a), place(b)), compare(a, b)) })
+	slices.SortStableFunc(records, func(a, b *Record) int {
+		return cmp.Or(cmp.Compare(place(a), place(b)), compare(a, b))
+	})
 }
 
-// CSV writes a line per epoch of each record, with a column per metric that any of them has. A metric that a record lacks is
-// empty; values that are not finite are nan, inf and -inf.
+// CSV writes a line per epoch of each record, with a column per metric that any of them has. A metric that a record
+// lacks is empty; values that are not finite are nan, inf and -inf.
 func CSV(w io.Writer, records []*Record) error {
 	set := map[string]bool{}
 	for _, r := range records {
@@ -93,11 +96,12 @@ func CSV(w io.Writer, records []*Record) error {
 	}
 	metrics := slices.Sorted(maps.Keys(set))
 	out := csv.NewWriter(w)
-	out.Write(append([]string{"experiment", "profile", "run", "seed", "status", "epoch", "step", "learning_rate", "seconds"}, metrics...))
+	head := []string{"experiment", "profile", "run", "seed", "status", "epoch", "step", "learning_rate", "seconds"}
+	out.Write(append(head, metrics...)) // its error is that of out.Error
 	for _, r := range records {
 		for _, e := range r.Epochs {
-			line := []string{r.Recipe.Experiment, r.Recipe.Profile, r.Recipe.Name, strconv.FormatUint(r.Recipe.Seed, 10), r.Status,
-				strconv.Itoa(e.Epoch), strconv.Itoa(e.Step), number(e.LearningRate), number(e.Seconds)}
+			line := []string{r.Recipe.Experiment, r.Recipe.Profile, r.Recipe.Name, strconv.FormatUint(r.Recipe.Seed, 10),
+				r.Status, strconv.Itoa(e.Epoch), strconv.Itoa(e.Step), number(e.LearningRate), number(e.Seconds)}
 			for _, name := range metrics {
 				cell := ""
 				if v, ok := e.Metrics[name]; ok {

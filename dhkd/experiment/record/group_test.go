@@ -24,12 +24,14 @@ func TestGroups(t *testing.T) {
 	interrupted, smoke := newRecord(t, "kd", 3, 99), newRecord(t, "kd", 4, 99)
 	interrupted.Status = record.Interrupted
 	smoke.Recipe.Profile = "smoke"
-	groups := record.Groups([]*record.Record{newRecord(t, "kd", 1, 10, 30, 20), newRecord(t, "ce", 1, 5), newRecord(t, "kd", 2, 10, 22), interrupted, smoke})
+	groups := record.Groups([]*record.Record{newRecord(t, "kd", 1, 10, 30, 20), newRecord(t, "ce", 1, 5),
+		newRecord(t, "kd", 2, 10, 22), interrupted, smoke})
 	var got []string
 	for _, g := range groups {
 		lastMean, lastSD, n := g.Stat(record.MetricStudentTest, record.AtLast)
 		bestMean, _, _ := g.Stat(record.MetricStudentTest, record.AtBest)
-		got = append(got, fmt.Sprintf("%s %s %q: %d records, %.0f +- %.3f (%d), best %.0f", g.Profile, g.Name, g.Label, len(g.Records), lastMean, lastSD, n, bestMean))
+		got = append(got, fmt.Sprintf("%s %s %q: %d records, %.0f +- %.3f (%d), best %.0f",
+			g.Profile, g.Name, g.Label, len(g.Records), lastMean, lastSD, n, bestMean))
 	}
 	want := []string{ // the standard deviation of 20 and 22 is sqrt 2
 		`offline kd "KD": 3 records, 21 +- 1.414 (2), best 26`,

@@ -13,7 +13,7 @@ import (
 // Recipe is one run, fully explicit: nothing that shapes its result is left to a default elsewhere.
 // It is stored as resolved in every [Record]. As YAML it is a section of an [Experiment] file.
 type Recipe struct {
-	Experiment string    `yaml:"experiment" json:"experiment"` // name of the experiment that the run belongs to, "quickstart"
+	Experiment string    `yaml:"experiment" json:"experiment"` // name of its experiment, "quickstart"
 	Name       string    `yaml:"name" json:"name"`             // name of the run within it, "dhkd"; a file name
 	Label      string    `yaml:"label" json:"label"`           // how figures and tables name it, "DHKD (two heads)"
 	Profile    string    `yaml:"profile" json:"profile"`       // "paper", "offline" or "smoke"
@@ -34,7 +34,7 @@ type Recipe struct {
 type Dataset struct {
 	Name    string `yaml:"name" json:"name"`       // "fashion-pairs-100", "fashion-mnist", "cifar-100"
 	Train   int    `yaml:"train" json:"train"`     // training images; 0 = all
-	Holdout int    `yaml:"holdout" json:"holdout"` // the last so many of them are kept from training and evaluated in place of the test set
+	Holdout int    `yaml:"holdout" json:"holdout"` // the last so many of them are evaluated in place of the test set
 	Test    int    `yaml:"test" json:"test"`       // test images; 0 = all
 	Seed    uint64 `yaml:"seed" json:"seed"`       // seed of the pairing (fashion-pairs-100)
 	Augment string `yaml:"augment" json:"augment"` // "none" or "crop-flip"
@@ -58,12 +58,12 @@ type Teacher struct {
 
 // Method names a distillation method and its hyper-parameters. Those that a method does not use are zero.
 type Method struct {
-	Name        string  `yaml:"name" json:"name"`                                   // "ce", "kd", "binarykl", "ce+binarykl", "dhkd"
+	Name        string  `yaml:"name" json:"name"`                                   // "ce", "kd", "ce+binarykl", "dhkd"
 	Gamma       float64 `yaml:"gamma,omitempty" json:"gamma,omitempty"`             // weight of cross-entropy
 	Alpha       float64 `yaml:"alpha,omitempty" json:"alpha,omitempty"`             // weight of the logit-level loss
 	Temperature float64 `yaml:"temperature,omitempty" json:"temperature,omitempty"` // T
 	Align       bool    `yaml:"align,omitempty" json:"align,omitempty"`             // gradient alignment
-	Literal     bool    `yaml:"literal,omitempty" json:"literal,omitempty"`         // the authors' clamped float32 formula in place of the stable one
+	Literal     bool    `yaml:"literal,omitempty" json:"literal,omitempty"`         // the authors' clamped float32 formula
 }
 
 // Optimizer is SGD with momentum and L2 weight decay, as PyTorch defines it.
@@ -71,7 +71,7 @@ type Optimizer struct {
 	LearningRate float64 `yaml:"learning_rate" json:"learning_rate"`
 	Momentum     float64 `yaml:"momentum" json:"momentum"`
 	WeightDecay  float64 `yaml:"weight_decay" json:"weight_decay"`
-	ClipNorm     float64 `yaml:"clip_norm,omitempty" json:"clip_norm,omitempty"` // limit of the global gradient norm; 0 = none
+	ClipNorm     float64 `yaml:"clip_norm,omitempty" json:"clip_norm,omitempty"` // of the global gradient; 0 = none
 }
 
 // Schedule multiplies the learning rate by Rate in every epoch after each milestone (epochs count from 1).
@@ -88,7 +88,8 @@ type Tuning struct {
 	Candidates []TuningAccuracy `yaml:"candidates" json:"candidates"`
 }
 
-// TuningAccuracy is one learning rate's last-epoch top-1 accuracy on the held-out images, in per cent, a value per seed.
+// TuningAccuracy is one learning rate's last-epoch top-1 accuracy on the held-out images, in per cent, a value per
+// seed.
 type TuningAccuracy struct {
 	LearningRate float64   `yaml:"learning_rate" json:"learning_rate"`
 	Top1         []float64 `yaml:"top1" json:"top1"`

@@ -21,7 +21,7 @@ const (
 	MetricAuxTest      = "aux_head/test_top1" // only with an auxiliary head
 	MetricTeacherTest  = "teacher/test_top1"  // only with a teacher
 	MetricTestLoss     = "student/test_loss"  // cross-entropy on the test set
-	MetricConflict     = "gradient/conflict"  // share of steps with a negative dot product, 0 to 1; only when gradients are aligned
+	MetricConflict     = "gradient/conflict"  // share of steps with a negative dot product, 0 to 1; only with alignment
 	MetricCoefficient  = "gradient/mean_c"    // mean alignment coefficient c
 	MetricCosine       = "gradient/mean_cos"  // mean cosine between the two gradients
 	MetricNonFinite    = "steps/non_finite"   // steps of the epoch whose loss was NaN or infinite
@@ -47,7 +47,7 @@ type Record struct {
 	Resumed         int     `json:"resumed"`           // times that the run was continued from a checkpoint
 	Epochs          []Epoch `json:"epochs"`
 	Last            int     `json:"last_epoch"` // the last finished epoch, from 1; 0 = none
-	Best            int     `json:"best_epoch"` // the epoch of the best student/test_top1 (the first of equals), from 1; 0 = none
+	Best            int     `json:"best_epoch"` // the first epoch of the best student/test_top1, from 1; 0 = none
 }
 
 // Epoch is one pass over the training images.

@@ -46,7 +46,8 @@ func (r Recipe) check(known Names) *problem {
 	}
 	oneOf := func(path, value string, options []string) {
 		require(value != "", path, "is missing")
-		require(len(options) == 0 || slices.Contains(options, value), path, "unknown name %q; %s", value, suggest(value, options))
+		require(len(options) == 0 || slices.Contains(options, value), path,
+			"unknown name %q; %s", value, suggest(value, options))
 	}
 	atLeast := func(path string, value, least float64) {
 		require(value >= least && !math.IsInf(value, 0), path, "must be a number of at least %g, is %g", least, value)
@@ -59,7 +60,8 @@ func (r Recipe) check(known Names) *problem {
 	}
 	name := func(path, value string) {
 		require(value != "", path, "is missing")
-		require(fileName.MatchString(value), path, "%q is no file name: use up to 100 of a-z 0-9 . _ + -, the first a letter or digit", value)
+		require(fileName.MatchString(value), path,
+			"%q is no file name: use up to 100 of a-z 0-9 . _ + -, the first a letter or digit", value)
 	}
 
 	name("experiment", r.Experiment)
@@ -99,7 +101,8 @@ func (r Recipe) check(known Names) *problem {
 	count("schedule.epochs", r.Schedule.Epochs, 1)
 	for i, m := range r.Schedule.Milestones {
 		path := fmt.Sprintf("schedule.milestones[%d]", i)
-		require(m >= 1 && m < r.Schedule.Epochs, path, "must be an epoch before the last (1 to %d), is %d", r.Schedule.Epochs-1, m)
+		require(m >= 1 && m < r.Schedule.Epochs, path,
+			"must be an epoch before the last (1 to %d), is %d", r.Schedule.Epochs-1, m)
 		require(i == 0 || m > r.Schedule.Milestones[i-1], path, "must be greater than the milestone before it, is %d", m)
 	}
 	require(len(r.Schedule.Milestones) == 0 || r.Schedule.Rate != 0, "schedule.rate", "is missing")
@@ -117,7 +120,8 @@ func (r Recipe) check(known Names) *problem {
 		for i, c := range r.Tuning.Candidates {
 			path := fmt.Sprintf("tuning.candidates[%d]", i)
 			positive(path+".learning_rate", c.LearningRate)
-			require(len(c.Top1) == len(r.Tuning.Seeds), path+".top1", "has %d values for %d seeds", len(c.Top1), len(r.Tuning.Seeds))
+			require(len(c.Top1) == len(r.Tuning.Seeds), path+".top1",
+				"has %d values for %d seeds", len(c.Top1), len(r.Tuning.Seeds))
 			for j, top1 := range c.Top1 {
 				require(top1 >= 0 && top1 <= 100, fmt.Sprintf("%s.top1[%d]", path, j), "must be 0 to 100 per cent, is %g", top1)
 			}

@@ -20,8 +20,8 @@ const (
 	maxYAMLDepth = 16 // brackets within brackets, and entries that start on one line
 )
 
-// document is a YAML file that is being decoded. goccy/go-yaml parses; its decoder is not used because it is lenient where
-// a recipe must not be: 2.7 and "3" become integers, an empty value becomes zero, and errors carry no path.
+// document is a YAML file that is being decoded. goccy/go-yaml parses; its decoder is not used because it is lenient
+// where a recipe must not be: 2.7 and "3" become integers, an empty value becomes zero, and errors carry no path.
 type document struct {
 	name      string
 	positions map[string]*token.Position // of each key's value, by path, "runs[2].optimizer.learning_rate"
@@ -89,8 +89,8 @@ func (d *document) checkTokens(tokens token.Tokens) error {
 	return nil
 }
 
-// decode sets v from node. What v holds stays where the file says nothing, so a run is decoded onto a copy of what the runs
-// share. A pointer takes the word none for nil; an [ast.Node] takes anything.
+// decode sets v from node. What v holds stays where the file says nothing, so a run is decoded onto a copy of what the
+// runs share. A pointer takes the word none for nil; an [ast.Node] takes anything.
 func (d *document) decode(node ast.Node, v reflect.Value, path string) error {
 	if v.Type() == reflect.TypeFor[ast.Node]() {
 		v.Set(reflect.ValueOf(node))
@@ -135,7 +135,8 @@ func (d *document) decode(node ast.Node, v reflect.Value, path string) error {
 func (d *document) decodeStruct(node ast.Node, v reflect.Value, path string) error {
 	mapping, ok := node.(*ast.MappingNode)
 	if !ok {
-		return d.errorAt(nil, path, "want keys with values (%s), found %s", strings.Join(keys(v.Type()), ", "), describe(node))
+		return d.errorAt(nil, path, "want keys with values (%s), found %s",
+			strings.Join(keys(v.Type()), ", "), describe(node))
 	}
 	seen := map[string]bool{}
 	for _, entry := range mapping.Values {
@@ -212,8 +213,8 @@ func (d *document) decodeScalar(node ast.Node, v reflect.Value, path string) err
 	panic(fmt.Sprintf("record: no YAML form for %s", v.Type()))
 }
 
-// errorAt is an error that starts "file:line:column: path: ". Without a position it is that of path, or of the nearest key
-// around it that the file has.
+// errorAt is an error that starts "file:line:column: path: ". Without a position it is that of path, or of the nearest
+// key around it that the file has.
 func (d *document) errorAt(at *token.Position, path, format string, args ...any) error {
 	for p := path; at == nil && p != ""; {
 		at = d.positions[p]

@@ -1,7 +1,8 @@
 // Package tensorboard writes event files that TensorBoard shows: named scalars over steps.
 //
-// An event file is a sequence of records, each the length of its data (uint64, little endian), that length's masked CRC-32C,
-// the data and the data's masked CRC-32C (TensorFlow's record_writer.h). The data is a protocol buffer (event.proto).
+// An event file is a sequence of records, each the length of its data (uint64, little endian), that length's masked
+// CRC-32C, the data and the data's masked CRC-32C (TensorFlow's record_writer.h). The data is a protocol buffer
+// (event.proto).
 package tensorboard
 
 import (
@@ -21,25 +22,27 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// filePrefix starts the name of every event file. TensorBoard reads the files of a directory in the order of their names.
+// filePrefix starts the name of every event file. TensorBoard reads the files of a directory in the order of their
+// names.
 const filePrefix = "events.out.tfevents."
 
-// Writer appends to an event file. After its first error it writes nothing more and returns that error from every call. It is
-// for one goroutine.
+// Writer appends to an event file. After its first error it writes nothing more and returns that error from every call.
+// It is for one goroutine.
 //
-// Event files are not written through a temporary file, so that TensorBoard can show a run while it trains: a crash leaves
-// whole records and perhaps a torn last one, where TensorBoard stops reading.
+// Event files are not written through a temporary file, so that TensorBoard can show a run while it trains: a crash
+// leaves whole records and perhaps a torn last one, where TensorBoard stops reading.
 type Writer struct {
 	file   *os.File
 	buffer *bufio.Writer
 	err    error
 }
 
-// Create starts the events of a new run in dir, making dir when missing. TensorBoard drops what earlier files there say.
+// Create starts the events of a new run in dir, making dir when missing. TensorBoard drops what earlier files there
+// say.
 func Create(dir string) (*Writer, error) { return start(dir, 0) }
 
-// Resume starts a new event file in dir for a run that goes on after step. What earlier files say of later steps, done before
-// a crash and now done again, is dropped by TensorBoard.
+// Resume starts a new event file in dir for a run that goes on after step. What earlier files say of later steps, done
+// before a crash and now done again, is dropped by TensorBoard (by its fast loader once the tag is written again).
 func Resume(dir string, step int) (*Writer, error) { return start(dir, step+1) }
 
 // Scalar records a value (a float32 to TensorBoard) at a step. The slashes of a tag group charts: "loss/ce".
@@ -115,7 +118,8 @@ func newFile(dir string) (*os.File, error) {
 		}
 	}
 	for {
-		f, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf("%s%010d.dhkd", filePrefix, second)), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+		path := filepath.Join(dir, fmt.Sprintf("%s%010d.dhkd", filePrefix, second))
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 		if !errors.Is(err, fs.ErrExist) {
 			return f, err
 		}

@@ -58,7 +58,8 @@ func TestEvents(t *testing.T) {
 		got = append(got, read(t, path)...)
 	}
 	want := []string{"version brain.Event:2", "start 0",
-		"loss/ce 1 1", "only/before 1 7", "loss/ce 2 2", "only/before 2 7", "loss/ce 3 3", "only/before 3 7", "loss/ce 4 4", "torn",
+		"loss/ce 1 1", "only/before 1 7", "loss/ce 2 2", "only/before 2 7", "loss/ce 3 3",
+		"only/before 3 7", "loss/ce 4 4", "torn",
 		"version brain.Event:2", "start 3", "loss/ce 3 0.1", "loss/ce 4 NaN", "loss/ce 5 +Inf", "κ? 5 -1"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -70,10 +71,12 @@ func TestTensorBoardReads(t *testing.T) {
 	python := findPython(t)
 	dir := t.TempDir()
 	writeResumedRun(t, dir)
+	const wall = 1700000000.25
 	want := map[string][][3]any{
-		"loss/ce":     {{1., "1.0", 1700000000.25}, {2., "2.0", 1700000000.25}, {3., "0.10000000149011612", 1700000000.25}, {4., "nan", 1700000000.25}, {5., "inf", 1700000000.25}},
-		"only/before": {{1., "7.0", 1700000000.25}, {2., "7.0", 1700000000.25}},
-		"κ?":          {{5., "-1.0", 1700000000.25}},
+		"loss/ce": {{1., "1.0", wall}, {2., "2.0", wall}, {3., "0.10000000149011612", wall}, {4., "nan", wall},
+			{5., "inf", wall}},
+		"only/before": {{1., "7.0", wall}, {2., "7.0", wall}},
+		"κ?":          {{5., "-1.0", wall}},
 	}
 	if diff := cmp.Diff(want, readWithTensorBoard(t, python, dir)); diff != "" {
 		t.Error(diff)
@@ -83,7 +86,7 @@ func TestTensorBoardReads(t *testing.T) {
 	check(t, w.Scalar("loss/ce", 1, 9, when))
 	check(t, w.Close())
 	got := readWithTensorBoard(t, python, dir)
-	if diff := cmp.Diff([][3]any{{1., "9.0", 1700000000.25}}, got["loss/ce"]); diff != "" || len(got["only/before"]) != 0 {
+	if diff := cmp.Diff([][3]any{{1., "9.0", wall}}, got["loss/ce"]); diff != "" || len(got["only/before"]) != 0 {
 		t.Errorf("%s\nonly/before: %v", diff, got["only/before"])
 	}
 }
@@ -136,7 +139,8 @@ func read(t *testing.T, path string) []string {
 			return append(events, "torn")
 		}
 		n := binary.LittleEndian.Uint64(data)
-		if sum(data[:8]) != binary.LittleEndian.Uint32(data[8:]) || sum(data[12:12+n]) != binary.LittleEndian.Uint32(data[12+n:]) {
+		if sum(data[:8]) != binary.LittleEndian.Uint32(data[8:]) ||
+			sum(data[12:12+n]) != binary.LittleEndian.Uint32(data[12+n:]) {
 			t.Fatalf("%s: wrong checksum", path)
 		}
 		e := fields(t, data[12:12+n])
@@ -209,7 +213,8 @@ func findPython(t *testing.T) string {
 		python = filepath.Join("..", "..", "..", ".venv", "bin", "python")
 	}
 	if out, err := exec.Command(python, "-c", "import tensorboard").CombinedOutput(); err != nil {
-		why := fmt.Sprintf("%s cannot import tensorboard (%v) %s: set DHKD_TENSORBOARD_PYTHON to a Python that can", python, err, out)
+		why := fmt.Sprintf("%s cannot import tensorboard (%v) %s: set DHKD_TENSORBOARD_PYTHON to a Python that can",
+			python, err, out)
 		if os.Getenv("CI") != "" {
 			t.Fatal(why)
 		}
