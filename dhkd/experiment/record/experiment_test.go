@@ -258,10 +258,13 @@ func TestParseExperimentTime(t *testing.T) {
 	}
 	for _, text := range []string{
 		indented, strings.Repeat("a: b\n", 12000), strings.Repeat("- a\n", 15000), "a: [" + strings.Repeat("1,", 30000) + "]",
-		"a: {" + strings.Repeat("b,", 30000) + "}", strings.Repeat("\n", 60000), strings.Repeat("a\n", 30000), strings.Repeat("\"", 60000),
+		"a: {" + strings.Repeat("b,", 30000) + "}", strings.Repeat("\n", 60000), strings.Repeat("a\n", 30000),
+		strings.Repeat("\"", 60000),
 		"a: |\n" + strings.Repeat("  b\n", 15000), "a: \"" + strings.Repeat("b\n ", 15000), strings.Repeat("#\n", 30000),
-		strings.Repeat("a:", 30000), strings.Repeat("---\n", 15000), strings.Repeat(" ", 60000), strings.Repeat("'a' ", 15000),
-		strings.Repeat("a: >\n b\n", 7000), strings.Repeat("? ", 30000), strings.Repeat("\t", 60000), strings.Repeat("\\", 60000),
+		strings.Repeat("a:", 30000), strings.Repeat("---\n", 15000), strings.Repeat(" ", 60000), strings.Repeat("'a' ",
+		15000),
+		strings.Repeat("a: >\n b\n", 7000), strings.Repeat("? ", 30000), strings.Repeat("\t", 60000),
+		strings.Repeat("\\", 60000),
 	} {
 		start := time.Now()
 		_, err := record.ParseExperiment("f.yaml", []byte(text))
