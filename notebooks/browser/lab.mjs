@@ -1,0 +1,215 @@
+// Runs a notebook in a real JupyterLab, as a reader would: opens it in Chromium, clicks Run All, and looks at what came out.
+//
+//     node notebooks/browser/lab.mjs notebooks/00-quickstart.ipynb --screenshot /tmp/quickstart.png
+//
+// The notebook's file is not changed. Exit status: 0 every cell ran, no error, every picture shows; 1 not so; 2 nothing
+// could be run. Options: --screenshot FILE, --timeout S (for all cells, default 600). CHROMIUM names the browser to use.
+
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { basename, delimiter, dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { chromium } from 'playwright-core'
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
+
+const stop = (status, message) => {
+  console.error(`lab.mjs: ${message}`)
+  process.exit(status)
+}
+
+async function main () {
+  const { notebook, screenshot, timeout } = options()
+  const temporary = mkdtempSync(join(tmpdir(), 'dhkd-lab-'))
+  let lab, browser
+  const cleanUp = async () => {
+    await browser?.close().catch(() => {})
+    await lab?.stop()
+    rmSync(temporary, { recursive: true, force: true, maxRetries: 5 })
+  }
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => cleanUp().then(() => process.exit(130)))
+  try {
+    lab = await startLab(dirname(notebook), temporary)
+    browser = await chromium.launch({
+      executablePath: findBrowser(),
+      args: ['--no-sandbox', '--disable-dev-shm-usage']
+    })
+    const page = await browser.newPage({ viewport: { width: 1400, height: 1000 } })
+    await runAll(page, lab.url, basename(notebook), timeout)
+    const { cells, pictures, problems } = await inspect(page)
+    if (screenshot) await photograph(page, screenshot)
+    for (const problem of problems) console.error(`${notebook}: ${problem}`)
+    console.log(`${notebook}: ${cells} cells ran in JupyterLab, ${pictures} pictures, ${problems.length} problems`)
+    return problems.length ? 1 : 0
+  } catch (err) {
+    console.error(`lab.mjs: ${notebook}: ${err.message.split('\n')[0]}`)
+    return 2
+  } finally {
+    await cleanUp()
+  }
+}
+
+function options () {
+  let values, positionals
+  try {
+    ({ values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: { screenshot: { type: 'string' }, timeout: { type: 'string', default: '600' } }
+    }))
+  } catch (err) {
+    stop(2, err.message)
+  }
+  const timeout = Number(values.timeout) * 1000
+  if (positionals.length !== 1 || !(timeout > 0)) {
+    stop(2, 'usage: lab.mjs NOTEBOOK.ipynb [--screenshot FILE] [--timeout SECONDS]')
+  }
+  const notebook = resolve(positionals[0])
+  if (!existsSync(notebook) || !statSync(notebook).isFile()) stop(2, `${notebook}: no such file`)
+  return { notebook, screenshot: values.screenshot && resolve(values.screenshot), timeout }
+}
+
+// startLab starts JupyterLab on a free port, with settings of its own, and waits until it answers.
+async function startLab (folder, temporary) {
+  const python = join(root, '.venv/bin/python')
+  if (!existsSync(python)) throw new Error("no JupyterLab in .venv: run 'make lab' or 'dhkd setup --jupyter'")
+  const port = await freePort()
+  // Nothing is saved, so that the committed notebook stays as it is; all cells are drawn, so that all can be looked at.
+  setting(temporary, 'docmanager-extension/plugin', { autosave: false })
+  setting(temporary, 'notebook-extension/tracker', { windowingMode: 'none' })
+  const server = spawn(python, ['-m', 'jupyterlab', '--no-browser', '--allow-root', '--ServerApp.ip=127.0.0.1',
+    `--ServerApp.port=${port}`, '--ServerApp.port_retries=0', '--IdentityProvider.token=',
+    '--LabApp.extension_manager=readonly', '--LabApp.expose_app_in_browser=True',
+    `--ServerApp.root_dir=${folder}`], {
+    env: {
+      ...process.env,
+      JUPYTER_PATH: [join(root, 'notebooks/kernel'), process.env.JUPYTER_PATH].filter(Boolean).join(delimiter),
+      JUPYTER_CONFIG_DIR: join(temporary, 'config'),
+      JUPYTER_RUNTIME_DIR: join(temporary, 'runtime'),
+      JUPYTERLAB_SETTINGS_DIR: join(temporary, 'settings'),
+      JUPYTERLAB_WORKSPACES_DIR: join(temporary, 'workspaces')
+    },
+    stdio: ['ignore', 'ignore', 'pipe']
+  })
+  let log = ''
+  server.stderr.on('data', data => { log = (log + data).slice(-4000) })
+  const ended = new Promise(resolve => server.once('exit', resolve).once('error', resolve))
+  const url = `http://127.0.0.1:${port}`
+  const running = () => server.exitCode === null && server.signalCode === null
+  const stopServer = async () => {
+    if (running()) server.kill('SIGTERM')
+    const impatient = setTimeout(() => server.kill('SIGKILL'), 10_000)
+    await ended
+    clearTimeout(impatient)
+  }
+  for (let tries = 0; tries < 300 && running(); tries++) {
+    if (await fetch(`${url}/api/status`).then(answer => answer.ok, () => false)) return { url, stop: stopServer }
+    await sleep(200)
+  }
+  await stopServer()
+  throw new Error(`JupyterLab did not start: ${log.trim().split('\n').pop()}`)
+}
+
+function setting (temporary, plugin, value) {
+  const file = join(temporary, 'settings/@jupyterlab', `${plugin}.jupyterlab-settings`)
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(file, JSON.stringify(value))
+}
+
+function freePort () {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address()
+      server.close(() => resolve(port))
+    })
+  })
+}
+
+function findBrowser () {
+  const known = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome',
+    '/Applications/Chromium.app/Contents/MacOS/Chromium', '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome']
+  const found = known.find(path => path && existsSync(path))
+  if (!found) throw new Error('no Chromium: install it (Debian: apt-get install chromium) or set CHROMIUM to its path')
+  return found
+}
+
+// runAll clears the notebook's committed outputs, clicks Run All and waits for the last cell.
+async function runAll (page, url, name, timeout) {
+  await page.goto(`${url}/lab/tree/${encodeURIComponent(name)}?reset`)
+  await page.locator('.jp-Notebook .jp-CodeCell').first().waitFor({ timeout: 60_000 })
+  // A click on Run All before the kernel is there runs nothing, and says nothing.
+  await until('the kernel to start', 60_000, async () => {
+    const kernels = await fetch(`${url}/api/kernels`).then(answer => answer.json())
+    return kernels.some(kernel => kernel.execution_state === 'idle' && kernel.connections > 0)
+  })
+  await menu(page, 'Edit', 'Clear Outputs of All Cells')
+  await menu(page, 'Run', 'Run All Cells')
+  const prompts = page.locator('.jp-Notebook .jp-CodeCell .jp-InputPrompt')
+  const idle = page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+  await until('the cells to run', timeout, async () => {
+    const texts = await prompts.allTextContents()
+    const failed = (await outputs(page)).flat().some(output => output.output_type === 'error')
+    const over = failed ? !texts.some(text => text.includes('*')) : texts.every(text => /^\[\d+\]:/.test(text))
+    return over && await idle.count() > 0
+  })
+  await sleep(500) // the last pictures
+}
+
+async function menu (page, title, entry) {
+  await page.locator('.lm-MenuBar-item', { hasText: new RegExp(`^${title}$`) }).click()
+  await page.locator('.lm-Menu-itemLabel', { hasText: new RegExp(`^${entry}$`) }).click()
+}
+
+// outputs gives each code cell's outputs, as they would be saved. (An error looks like any other text in the page itself.)
+function outputs (page) {
+  return page.evaluate(() => window.jupyterapp.shell.currentWidget.content.widgets
+    .filter(cell => cell.model.type === 'code').map(cell => cell.model.outputs.toJSON()))
+}
+
+// inspect lists what a reader would see to be wrong.
+async function inspect (page) {
+  const problems = []
+  const cells = await outputs(page)
+  const prompts = await page.locator('.jp-Notebook .jp-CodeCell .jp-InputPrompt').allTextContents()
+  cells.forEach((cell, i) => {
+    if (!/^\[\d+\]:/.test(prompts[i])) problems.push(`code cell ${i + 1} did not run`)
+    for (const output of cell) {
+      if (output.output_type === 'error') problems.push(`code cell ${i + 1} failed: ${output.evalue.trim()}`)
+      else if (/^exit status \d+$/m.test([output.text ?? ''].flat().join(''))) {
+        problems.push(`code cell ${i + 1}: a command failed`)
+      }
+    }
+  })
+  const widths = await page.locator('.jp-Notebook .jp-OutputArea img').evaluateAll(all => all.map(img => img.naturalWidth))
+  const hidden = widths.filter(width => width === 0).length
+  if (hidden > 0) problems.push(`${hidden} pictures do not show`)
+  return { cells: cells.length, pictures: widths.length, problems }
+}
+
+// photograph makes the window as tall as the notebook first.
+async function photograph (page, file) {
+  const height = await page.evaluate(() => {
+    const cells = [...document.querySelectorAll('.jp-Notebook .jp-Cell')].map(cell => cell.getBoundingClientRect())
+    return Math.max(...cells.map(cell => cell.bottom)) - Math.min(...cells.map(cell => cell.top))
+  })
+  await page.setViewportSize({ width: 1400, height: Math.ceil(Math.min(Math.max(height + 200, 600), 16_000)) })
+  await sleep(500)
+  await page.screenshot({ path: file })
+}
+
+async function until (what, timeout, done) {
+  const end = Date.now() + timeout
+  while (!await done()) {
+    if (Date.now() > end) throw new Error(`waited ${timeout / 1000} s in vain for ${what}`)
+    await sleep(250)
+  }
+}
+
+function sleep (ms) {
+  return new Promise(resolve => setTimeout(resolve, ms))
+}
+
+process.exit(await main())
