@@ -262,7 +262,7 @@ func TestParseExperimentTime(t *testing.T) {
 		strings.Repeat("\"", 60000),
 		"a: |\n" + strings.Repeat("  b\n", 15000), "a: \"" + strings.Repeat("b\n ", 15000), strings.Repeat("#\n", 30000),
 		strings.Repeat("a:", 30000), strings.Repeat("---\n", 15000), strings.Repeat(" ", 60000), strings.Repeat("'a' ",
-		15000),
+			15000),
 		strings.Repeat("a: >\n b\n", 7000), strings.Repeat("? ", 30000), strings.Repeat("\t", 60000),
 		strings.Repeat("\\", 60000),
 	} {
