@@ -34,8 +34,8 @@ var cifarSource = source{
 	urls: []string{"https://www.cs.toronto.edu/~kriz/" + cifarArchive},
 }
 
-// ReadCIFAR100 reads records of CIFAR-100's binary format to the end of r: the images with their fine labels, and the coarse
-// labels. Errors name the file, which is only a name, and the record; at most 50,000 records are read.
+// ReadCIFAR100 reads records of CIFAR-100's binary format to the end of r: the images with their fine labels, and the
+// coarse labels. Errors name the file, which is only a name, and the record; at most 50,000 records are read.
 func ReadCIFAR100(r io.Reader, file string) (images Split, coarse []int32, err error) {
 	return readCIFAR(r, file, cifarMax)
 }

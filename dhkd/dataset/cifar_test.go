@@ -112,8 +112,8 @@ func TestCIFARPlaces(t *testing.T) {
 		"cifar-100-binary/train.bin", string(mini))
 	write(t, filepath.Join(dir, "archive", cifarArchive), archive)
 	write(t, filepath.Join(dir, "mine.tgz"), archive)
-	for _, place := range []string{"bins", "bins/train.bin", "bins/test.bin", "unpacked", "archive", "archive/" + cifarArchive,
-		"mine.tgz"} {
+	for _, place := range []string{"bins", "bins/train.bin", "bins/test.bin", "unpacked", "archive",
+		"archive/" + cifarArchive, "mine.tgz"} {
 		set, err := Load(t.Context(), "cifar-100", Options{Dir: filepath.Join(dir, place), Train: 7})
 		if err != nil {
 			t.Errorf("%s: %v", place, err)
@@ -153,6 +153,7 @@ func TestHostileArchives(t *testing.T) {
 	good := tarball(t, "cifar-100-binary/train.bin", mini, "cifar-100-binary/test.bin", mini)
 	damaged := bytes.Clone(good)
 	damaged[len(damaged)-6] ^= 1 // gzip's checksum
+	badLabel := tarball(t, "train.bin", mini, "test.bin", string(testFile(t, "bad_label.bin")))
 	link := tarball(t, "->train.bin", "/etc/passwd", "test.bin", mini)
 	for name, c := range map[string]struct {
 		archive []byte
@@ -163,7 +164,7 @@ func TestHostileArchives(t *testing.T) {
 		"twice":     {tarball(t, "a/train.bin", mini, "b/train.bin", mini), "two files train.bin"},
 		"missing":   {tarball(t, "train.bin", mini), "the archive has no test.bin"},
 		"link":      {link, "the archive has no train.bin"},
-		"label":     {tarball(t, "train.bin", mini, "test.bin", string(testFile(t, "bad_label.bin"))), "test.bin: record 2: the fine"},
+		"label":     {badLabel, "test.bin: record 2: the fine"},
 		"truncated": {good[:len(good)/2], "truncated"},
 		"damaged":   {damaged, "gzip: invalid checksum"},
 		"empty":     {nil, "has no train.bin"},
@@ -196,7 +197,8 @@ func TestPinnedArchive(t *testing.T) {
 	path := filepath.Join(cache, cifarArchive)
 	write(t, path, tarball(t, "train.bin", mini, "test.bin", mini))
 	_, err = Load(t.Context(), "cifar-100", Options{})
-	if !errors.Is(err, ErrChecksum) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), cifarSource.sha256) {
+	if !errors.Is(err, ErrChecksum) || !strings.Contains(err.Error(), path) ||
+		!strings.Contains(err.Error(), cifarSource.sha256) {
 		t.Error(err)
 	}
 	if !isFile(path) {

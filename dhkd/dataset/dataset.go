@@ -1,9 +1,9 @@
-// Package dataset reads the images that experiments run on: Fashion-MNIST, Fashion-Pairs-100 (100 classes built from it)
-// and CIFAR-100. [Load] gives a [Set] of raw bytes on the host; whoever trains uploads them once and crops, flips and
-// normalises in the compiled program. [Augment] and [Normalise] say what that program must compute.
+// Package dataset reads the images that experiments run on: Fashion-MNIST, Fashion-Pairs-100 (100 classes built from
+// it) and CIFAR-100. [Load] gives a [Set] of raw bytes on the host; whoever trains uploads them once and crops, flips
+// and normalises in the compiled program. [Augment] and [Normalise] say what that program must compute.
 //
-// Files are looked for where Debian's packages put them, then in the cache ([CacheDir]), and are downloaded only when asked
-// for. Every published file has a pinned SHA-256.
+// Files are looked for where Debian's packages put them, then in the cache ([CacheDir]), and are downloaded only when
+// asked for. Every published file has a pinned SHA-256.
 package dataset
 
 import (
@@ -22,8 +22,8 @@ type Set struct {
 	Train, Test             Split
 	// Mean and Std hold, per channel, what an image is normalised with after division by 255.
 	Mean, Std []float32
-	// SHA256 maps the name of each source file to the hexadecimal digest of its content (of the uncompressed content where
-	// the name has no .gz).
+	// SHA256 maps the name of each source file to the hexadecimal digest of its content (of the uncompressed content
+	// where the name has no .gz).
 	SHA256 map[string]string
 }
 
@@ -44,8 +44,9 @@ func (s Split) Subset(n int) (Split, error) {
 	return s.slice(0, n), nil
 }
 
-// Holdout is the set whose last n training images are the test images in place of the real ones: what hyper-parameters are
-// chosen on. It shares memory with s; n = 0 gives s itself. It is an error when no training image would be left.
+// Holdout is the set whose last n training images are the test images in place of the real ones: what
+// hyper-parameters are chosen on. It shares memory with s; n = 0 gives s itself. It is an error when no training
+// image would be left.
 func (s *Set) Holdout(n int) (*Set, error) {
 	if n == 0 {
 		return s, nil

@@ -18,7 +18,9 @@ const (
 	fashionClasses = 10
 )
 
-var fashionNames = []string{"T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"}
+var fashionNames = []string{
+	"T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot",
+}
 
 var fashionInfo = Info{
 	Name: "fashion-mnist", What: "articles of clothing, grey 28x28", Classes: fashionClasses, Train: 60_000, Test: 10_000,
@@ -37,7 +39,8 @@ func fashionCollection(info Info, load func(context.Context, place, Options) (*S
 	}
 }
 
-// The digests of the content are those of Debian's package too, whose .gz files differ from the publisher's in the header.
+// Debian's package has the same content, but .gz files whose headers differ from the publisher's. So the digest of
+// the content is what counts once a file is here.
 var fashionSources = []source{
 	fashionSource("train-images-idx3-ubyte.gz", 26421880, 60_000*fashionSide*fashionSide,
 		"3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
@@ -138,7 +141,10 @@ func readFashionFile(ctx context.Context, at place, s source) (File, []byte, err
 	content := sha256.New()
 	data, err := readFashionIDX(contextReader{ctx, f}, content, s)
 	if err != nil {
-		return file, nil, fmt.Errorf("%s: %w", file.Path, err)
+		if err = fmt.Errorf("%s: %w", file.Path, err); !at.own && ctx.Err() == nil {
+			err = fmt.Errorf("%w; move it away and get it anew", err)
+		}
+		return file, nil, err
 	}
 	file.SHA256 = hex.EncodeToString(content.Sum(nil))
 	if at.own && len(data) != s.items {

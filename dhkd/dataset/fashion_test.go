@@ -33,7 +33,8 @@ func gzipped(t testing.TB, data []byte) []byte {
 	return buffer.Bytes()
 }
 
-// fakeFashion makes a directory of the four files: train and test images whose bytes and labels follow from their number.
+// fakeFashion makes a directory of the four files: train and test images whose bytes and labels follow from their
+// number.
 func fakeFashion(t *testing.T, train, test int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -146,7 +147,8 @@ func TestBadFashionFiles(t *testing.T) {
 	}
 }
 
-// TestPinnedFashion: in the cache only the published files will do, in a user's directory those of the published size.
+// TestPinnedFashion: in the cache only the published files will do, in a user's directory those of the published
+// size.
 func TestPinnedFashion(t *testing.T) {
 	t.Setenv("DHKD_CACHE", t.TempDir())
 	cache, err := CacheDir()

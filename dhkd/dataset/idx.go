@@ -7,9 +7,9 @@ import (
 	"io"
 )
 
-// readIDX reads an idx file of at most limit items of unsigned bytes with the given shape, to its very end.
-// The format: the number 0x08 (unsigned byte) and the number of dimensions in the magic number's last two bytes, the size of
-// each dimension as a big-endian 32-bit number, the items in row-major order.
+// readIDX reads an idx file of at most limit items of unsigned bytes with the given shape, to its very end. The
+// format: the number 0x08 (unsigned byte) and the number of dimensions in the magic number's last two bytes, the size
+// of each dimension as a big-endian 32-bit number, the items in row-major order.
 func readIDX(r io.Reader, limit uint32, shape ...uint32) ([]byte, error) {
 	header := make([]uint32, 2+len(shape))
 	if err := binary.Read(r, binary.BigEndian, header); err != nil {

@@ -19,8 +19,10 @@ var ErrChecksum = errors.New("wrong SHA-256")
 type Options struct {
 	Train, Test int    // images to load, the first so many; 0 = all
 	Seed        uint64 // of the pairing of fashion-pairs-100; unused by the others
-	// Dir is a directory or file of the user's to read in place of the known places. Files of the published size must have
-	// the published content; others are taken as the user's own data in the same format.
+	// Dir is a directory or file of the user's to read in place of the known places: the idx files, compressed or
+	// not; CIFAR-100's archive, the directory that was unpacked from it, or a .bin file, whose images are all for
+	// training. A file of the published size must have the published digest (none is known for .bin files); others
+	// are taken as the user's own data in the same format.
 	Dir string
 	// Fetch downloads to the cache what is not on this machine.
 	Fetch bool
@@ -54,13 +56,13 @@ type Report struct {
 type File struct {
 	Name    string `json:"name"`
 	Path    string `json:"path"`
-	SHA256  string `json:"sha256"`            // of what Name says (without .gz: of the uncompressed content); empty when unreadable
-	Want    string `json:"want"`              // the published digest; empty where none is known or the file is the user's own
+	SHA256  string `json:"sha256"`            // of the content, uncompressed unless Name ends in gz; empty when unreadable
+	Want    string `json:"want"`              // the published digest; empty for the user's own, or where none is known
 	Problem string `json:"problem,omitempty"` // empty when all is well
 }
 
-// Load reads the data set of that name ("fashion-mnist", "fashion-pairs-100", "cifar-100") and checks every file that it
-// reads. Errors name the file and what to do; they wrap [ErrNotFound] and [ErrChecksum] where these apply.
+// Load reads the data set of that name ("fashion-mnist", "fashion-pairs-100", "cifar-100") and checks every file that
+// it reads. Errors name the file and what to do; they wrap [ErrNotFound] and [ErrChecksum] where these apply.
 func Load(ctx context.Context, name string, o Options) (*Set, error) {
 	c, err := lookup(name)
 	if err != nil {
@@ -83,8 +85,8 @@ func Load(ctx context.Context, name string, o Options) (*Set, error) {
 	return set, nil
 }
 
-// Verify reads all files of a data set and compares them with the published digests. The error is that of the first file
-// that is not well; the report has them all.
+// Verify reads all files of a data set and compares them with the published digests. The error is that of the first
+// file that is not well; the report has them all.
 func Verify(ctx context.Context, name string, o Options) (Report, error) {
 	c, err := lookup(name)
 	if err != nil {
@@ -97,8 +99,8 @@ func Verify(ctx context.Context, name string, o Options) (Report, error) {
 	return c.report(ctx, place)
 }
 
-// Fetch downloads a data set to the cache unless it is on this machine, and verifies it. Several processes may fetch at
-// once: one downloads, the others wait for it. A file that is there is never replaced.
+// Fetch downloads a data set to the cache unless it is on this machine, and verifies it. Several processes may fetch
+// at once: one downloads, the others wait for it. A file that is there is never replaced.
 func Fetch(ctx context.Context, name string, o Options) (Report, error) {
 	c, err := lookup(name)
 	if err != nil {
@@ -130,8 +132,8 @@ func List() []Info {
 	return infos
 }
 
-// CacheDir is the directory that data sets are downloaded to: $DHKD_CACHE/data where that variable is set, else dhkd/data in
-// the user's cache directory. It need not exist.
+// CacheDir is the directory that data sets are downloaded to: $DHKD_CACHE/data where that variable is set, else
+// dhkd/data in the user's cache directory. It need not exist.
 func CacheDir() (string, error) {
 	if dir := os.Getenv("DHKD_CACHE"); dir != "" {
 		return filepath.Join(dir, "data"), nil

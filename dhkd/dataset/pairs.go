@@ -22,13 +22,13 @@ var pairsInfo = Info{
 	Licence: fashionInfo.Licence, Home: fashionInfo.Home,
 }
 
-// loadPairs builds Fashion-Pairs-100 from Fashion-MNIST. A sample is two images, A in red and B in green (blue is 0), each
-// averaged over 2x2 pixels (half rounds up) and padded with one zero pixel on each side; its label is 10 a + b.
+// loadPairs builds Fashion-Pairs-100 from Fashion-MNIST. A sample is two images, A in red and B in green (blue is 0),
+// each averaged over 2x2 pixels (half rounds up) and padded with one zero pixel on each side; its label is 10 a + b.
 //
-// Training pairs are consecutive disjoint pairs of a random permutation of the training images, so that no image is in two.
-// Test pairs are those of two random permutations of the test images, one after the other, so that each image is in two.
-// A permutation is [permutation] of o.Seed with the stream 1 (training), 2 and 3 (test). The first o.Train and o.Test pairs are
-// taken: a smaller set is the beginning of a larger one.
+// Training pairs are consecutive disjoint pairs of a random permutation of the training images, so that no image is
+// in two. Test pairs are those of two random permutations of the test images, one after the other, so that each image
+// is in two. A permutation is [permutation] of o.Seed with the stream 1 (training), 2 and 3 (test). The first o.Train
+// and o.Test pairs are taken: a smaller set is the beginning of a larger one.
 func loadPairs(ctx context.Context, at place, o Options) (*Set, error) {
 	train, test, files, err := readFashion(ctx, at)
 	if err != nil {
@@ -85,9 +85,9 @@ func shrink(sample, image []uint8) {
 	}
 }
 
-// permutation is a random order of 0 to n-1: Fisher and Yates's shuffle from the end, where place i is exchanged with place
-// floor(u (i+1) / 2^64) and u is the next number of PCG-DXSM (math/rand/v2) seeded with seed and stream. It is written out
-// because the order must stay the same whatever becomes of the library's shuffle.
+// permutation is a random order of 0 to n-1: Fisher and Yates's shuffle from the end, where place i is exchanged with
+// place floor(u (i+1) / 2^64) and u is the next number of PCG-DXSM (math/rand/v2) seeded with seed and stream. It is
+// written out because the order must stay the same whatever becomes of the library's shuffle.
 func permutation(n int, seed, stream uint64) []int {
 	order := make([]int, n)
 	for i := range order {

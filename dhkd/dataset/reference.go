@@ -2,10 +2,10 @@ package dataset
 
 import "fmt"
 
-// Augment is the window of the image that starts at row top and column left of the image padded with pad zero pixels on
-// each side, flipped left to right where flip is true: RandomCrop and RandomHorizontalFlip, with the chances given.
-// The image and the result are [height, width, channels]; top and left are 0 to 2*pad. It is the reference for compiled
-// augmentation, not the fast way.
+// Augment is the window of the image that starts at row top and column left of the image padded with pad zero pixels
+// on each side, flipped left to right where flip is true: RandomCrop and RandomHorizontalFlip, with the chances
+// given. The image and the result are [height, width, channels]; top and left are 0 to 2*pad. It is the reference for
+// compiled augmentation, not the fast way.
 func Augment(pixels []uint8, height, width, channels, pad, top, left int, flip bool) []uint8 {
 	if len(pixels) != height*width*channels || min(top, left) < 0 || max(top, left) > 2*pad {
 		panic(fmt.Sprintf("dataset.Augment: %d pixels of shape [%d, %d, %d], pad %d, window at (%d, %d)",
