@@ -64,7 +64,7 @@ func MeasureAlignment(ceGradients, logitGradients []*Node) Alignment {
 
 // ClipGlobalNorm scales the gradients so that the norm of all of them together is at most limit, as PyTorch's
 // clip_grad_norm_ does: scale = min(1, limit / (norm + 1e-6)). It returns the scaled gradients, and the norm before and the
-// scale as scalars. limit must be positive and finite. A gradient that is not finite leaves no finite entry behind.
+// scale as scalars. limit must be positive and finite. As there, a NaN anywhere makes every entry NaN.
 func ClipGlobalNorm(gradients []*Node, limit float64) (clipped []*Node, norm, scale *Node) {
 	if !(limit > 0) || math.IsInf(limit, 1) {
 		exceptions.Panicf("ClipGlobalNorm: the limit must be a positive, finite number, got %g", limit)

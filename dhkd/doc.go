@@ -18,7 +18,7 @@
 // # Stable and literal forms
 //
 // All losses but the two Literal ones are computed in a form that neither overflows nor cancels, with a hand-written exact
-// gradient: finite logits give a finite loss and gradient wherever the result itself is a finite number of that dtype.
+// gradient: large logits give a finite loss and gradient, and a logit that is not finite gives a NaN loss.
 // [LiteralBinaryKL] and [LiteralBinaryKLNorm] are the reference implementation's formulas, operation by operation; in float32
 // they become infinite, with a NaN gradient, from (student-teacher)/T = 24 ln 2 = 16.64 upward. They are here to be studied.
 package dhkd

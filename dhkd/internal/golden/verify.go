@@ -20,6 +20,7 @@ type Group func(ctx context.Context, backend compute.Backend, c *fixture.Case, r
 
 // groups holds how each group of cases is run. A group that is not here is not supported yet and counts as failed.
 var groups = map[string]Group{
+	"data":     verifyData,
 	"losses":   verifyLosses,
 	"schedule": verifySchedule,
 }
@@ -148,6 +149,15 @@ func (r *Result) PerEntry(name string, got, ref []float64, rel, abs float64) {
 		}
 	}
 	r.add(name, worst, 1)
+}
+
+// Require enters a comparison that is right or wrong.
+func (r *Result) Require(name string, ok bool) {
+	deviation := 0.0
+	if !ok {
+		deviation = math.Inf(1)
+	}
+	r.add(name, deviation, 1)
 }
 
 // Summary compares rows as [fixture.Summary.Deviation] does. names are the rows' names, globalL2 sets the floor.
