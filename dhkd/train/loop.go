@@ -1,0 +1,211 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+)
+
+// Plan is one run of a trainer's program.
+type Plan struct {
+	Seed         uint64 // of initial values, order of images, augmentation and dropout
+	Epochs       int
+	BatchSize    int
+	LearningRate float64
+	Milestones   []int
+	Rate         float64
+	// EvaluateEvery so many epochs, and after the last one; 0 = after the last one alone.
+	EvaluateEvery int
+	// StopOnNonFinite ends the run with a [NonFiniteError] at the first loss that is NaN or infinite; else training goes on.
+	StopOnNonFinite bool
+}
+
+// Progress is where a run is. Together with the trainer's tensors it is all that a run needs to continue bit for bit.
+type Progress struct {
+	Epochs []record.Epoch // finished
+	Step   int            // steps done in the epoch in progress
+	Sums   Sums           // over those steps
+	// Seconds of all parts of the run: in training steps, in training and evaluation, and in compilation (not in the former).
+	StepSeconds, TrainSeconds, CompileSeconds float64
+}
+
+// Sums accumulate an epoch's metrics.
+type Sums struct {
+	Images    int
+	Weighted  record.Metrics // sum over steps of value times batch size
+	NonFinite int            // steps
+	Seconds   float64
+}
+
+// Hooks are called by [Trainer.Fit]; nil ones are not.
+type Hooks struct {
+	// AfterStep gets the metrics of the epoch so far.
+	AfterStep func(p *Progress, epochMetrics record.Metrics)
+	// AfterEpoch is called when an epoch is finished and evaluated.
+	AfterEpoch func(p *Progress)
+	// Save stores the trainer's state and progress. It is called after each epoch, and when the run is interrupted.
+	Save func(p *Progress) error
+}
+
+// NonFiniteError is a loss that is NaN or infinite.
+type NonFiniteError struct {
+	Term        string  // the term, or "loss" when only the sum overflows
+	Value       float64 // NaN or an infinity
+	Epoch, Step int     // from 1; the step counts from the start of the run
+}
+
+func (e *NonFiniteError) Error() string {
+	return fmt.Sprintf("loss term %s is %g at step %d (epoch %d)", e.Term, e.Value, e.Step, e.Epoch)
+}
+
+// ErrInterrupted is returned by [Trainer.Fit] when its context ends: the step in progress was finished and all is saved.
+var ErrInterrupted = errors.New("interrupted; everything is saved")
+
+// Fit trains from p, which is new or loaded from a checkpoint together with the trainer's tensors, to the end of the plan.
+func (t *Trainer) Fit(ctx context.Context, plan Plan, p *Progress, hooks Hooks) error {
+	if plan.BatchSize < 2 || plan.BatchSize > t.train.n {
+		return fmt.Errorf("batch_size %d: must be at least 2 and at most the %d training images", plan.BatchSize, t.train.n)
+	}
+	if t.train.n%plan.BatchSize == 1 {
+		return fmt.Errorf("batch_size %d leaves a last batch of one image of %d, which batch norm cannot train on: choose another",
+			plan.BatchSize, t.train.n)
+	}
+	if p.Sums.Weighted == nil {
+		p.Sums.Weighted = record.Metrics{}
+	}
+	save := func() error {
+		if hooks.Save == nil {
+			return nil
+		}
+		return hooks.Save(p)
+	}
+	for len(p.Epochs) < plan.Epochs {
+		if err := t.epoch(ctx, plan, p, hooks); err != nil {
+			if errors.Is(err, ErrInterrupted) {
+				err = errors.Join(err, save())
+			}
+			return err
+		}
+		if hooks.AfterEpoch != nil {
+			hooks.AfterEpoch(p)
+		}
+		if err := save(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// epoch runs the rest of the epoch in progress and evaluates.
+func (t *Trainer) epoch(ctx context.Context, plan Plan, p *Progress, hooks Hooks) error {
+	epoch := len(p.Epochs) + 1
+	steps := (t.train.n + plan.BatchSize - 1) / plan.BatchSize
+	learningRate := MultiStep(plan.LearningRate, plan.Milestones, plan.Rate, epoch)
+	order := order(t.train.n, plan.Seed, epoch)
+	for p.Step < steps {
+		batch := order[p.Step*plan.BatchSize : min((p.Step+1)*plan.BatchSize, t.train.n)]
+		start, compiling := time.Now(), t.compileTime
+		metrics, err := t.RunStep(batch, learningRate, plan.Seed, epoch, p.Step)
+		if err != nil {
+			return err
+		}
+		compile := (t.compileTime - compiling).Seconds()
+		seconds := time.Since(start).Seconds() - compile
+		p.CompileSeconds += compile
+		p.StepSeconds += seconds
+		p.TrainSeconds += seconds
+		p.Sums.Seconds += seconds
+		p.Step++
+		p.Sums.add(metrics, len(batch))
+		if bad := metrics.nonFinite(); bad != nil {
+			p.Sums.NonFinite++
+			if plan.StopOnNonFinite {
+				return &NonFiniteError{strings.TrimPrefix(bad.Name, record.LossPrefix), bad.Value, epoch, (epoch-1)*steps + p.Step}
+			}
+		}
+		if hooks.AfterStep != nil {
+			hooks.AfterStep(p, p.Sums.means())
+		}
+		if ctx.Err() != nil {
+			return ErrInterrupted
+		}
+	}
+	start := time.Now()
+	metrics := p.Sums.means()
+	if epoch == plan.Epochs || plan.EvaluateEvery > 0 && epoch%plan.EvaluateEvery == 0 {
+		if err := t.evaluateInto(metrics); err != nil {
+			return err
+		}
+	}
+	seconds := time.Since(start).Seconds()
+	p.TrainSeconds += seconds
+	p.Epochs = append(p.Epochs, record.Epoch{
+		Epoch: epoch, Step: epoch * steps, LearningRate: learningRate, Seconds: p.Sums.Seconds + seconds, Metrics: metrics,
+	})
+	p.Step, p.Sums = 0, Sums{Weighted: record.Metrics{}}
+	return nil
+}
+
+func (t *Trainer) evaluateInto(metrics record.Metrics) error {
+	e, err := t.EvaluateStudent()
+	if err != nil {
+		return err
+	}
+	metrics[record.MetricStudentTest], metrics[record.MetricTestLoss] = e.Top1, e.Loss
+	if t.Step.Method.Needs().AuxHead {
+		metrics[record.MetricAuxTest] = e.AuxTop1
+	}
+	return nil
+}
+
+// order is the epoch's order of images.
+func order(n int, seed uint64, epoch int) []int32 {
+	indices := make([]int32, n)
+	for i, index := range rand.New(rand.NewPCG(seed, uint64(epoch))).Perm(n) {
+		indices[i] = int32(index)
+	}
+	return indices
+}
+
+func (s *Sums) add(metrics Metrics, images int) {
+	s.Images += images
+	for _, m := range metrics {
+		s.Weighted[m.Name] += m.Value * float64(images)
+	}
+}
+
+// means are the record's metrics of the steps so far.
+func (s *Sums) means() record.Metrics {
+	names := map[string]string{metricConflict: record.MetricConflict, metricCoefficient: record.MetricCoefficient,
+		metricCosine: record.MetricCosine}
+	means := record.Metrics{record.MetricNonFinite: float64(s.NonFinite)}
+	for name, sum := range s.Weighted {
+		mean := sum / float64(s.Images)
+		switch {
+		case name == metricTop1:
+			means[record.MetricStudentTrain] = 100 * mean
+		case name == metricLoss:
+		case names[name] != "":
+			means[names[name]] = mean
+		default:
+			means[name] = mean
+		}
+	}
+	return means
+}
+
+// nonFinite returns the first loss that is NaN or infinite, or nil.
+func (m Metrics) nonFinite() *Metric {
+	for _, metric := range m {
+		if math.IsNaN(metric.Value) || math.IsInf(metric.Value, 0) {
+			return &metric
+		}
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package train
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
+)
+
+// StudentWeights are copies of the student's parameters and buffers as they are now, by PyTorch's names, on the host.
+func (t *Trainer) StudentWeights() (map[string]*tensors.Tensor, error) { return t.copies(studentScope) }
+
+// copies returns the variables of a scope by name. The originals are donated to the next step, so they are copied.
+func (t *Trainer) copies(scope string) (map[string]*tensors.Tensor, error) {
+	values := map[string]*tensors.Tensor{}
+	for v := range t.store.Scope("/" + scope).IterVariables() {
+		value, err := v.Value()
+		if err != nil {
+			return nil, err
+		}
+		if values[v.Name()], err = value.LocalClone(); err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
+}
+
+// load sets the variables of a network to copies of the given tensors, whose names and shapes must be exactly the network's.
+func (t *Trainer) load(scope string, m *zoo.Model, values map[string]*tensors.Tensor) error {
+	weights, err := m.Initial(t.Backend, t.imageShape(), 0)
+	if err != nil {
+		return err
+	}
+	if err := matches(weights, values); err != nil {
+		return err
+	}
+	for _, w := range weights {
+		if err := t.set(scope, w.Name, values[w.Name], w.Trained); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Trainer) set(scope, name string, value *tensors.Tensor, trained bool) error {
+	value, err := value.LocalClone()
+	if err != nil {
+		return err
+	}
+	path := "/" + scope + "/" + name
+	if v := t.store.GetVariable(path); v != nil {
+		return v.SetValue(value)
+	}
+	v, err := t.store.CreateVariable(path, value)
+	if err != nil {
+		return err
+	}
+	v.SetTrainable(trained)
+	return nil
+}
+
+// matches tells whether the tensors are those of the network, and if not, what differs.
+func matches(weights []zoo.Weight, values map[string]*tensors.Tensor) error {
+	var missing []string
+	known := map[string]bool{}
+	for _, w := range weights {
+		known[w.Name] = true
+		value, ok := values[w.Name]
+		if !ok {
+			missing = append(missing, w.Name)
+		} else if !value.Shape().Equal(w.Value.Shape()) {
+			return fmt.Errorf("tensor %s has shape %s, the model needs %s", w.Name, value.Shape(), w.Value.Shape())
+		}
+	}
+	var extra []string
+	for name := range values {
+		if !known[name] {
+			extra = append(extra, name)
+		}
+	}
+	if len(missing)+len(extra) > 0 {
+		slices.Sort(extra)
+		return fmt.Errorf("the weights are not the model's: missing %s; not known %s", list(missing), list(extra))
+	}
+	return nil
+}
+
+func list(names []string) string {
+	const shown = 4
+	switch {
+	case len(names) == 0:
+		return "none"
+	case len(names) > shown:
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
+	}
+	return strings.Join(names, ", ")
+}
+
+// catch turns a panic of graph building or execution into an error.
+func catch(err *error) {
+	if r := recover(); r != nil {
+		e, ok := r.(error)
+		if !ok {
+			panic(r)
+		}
+		*err = fmt.Errorf("computation failed: %w", e)
+	}
+}

@@ -1,0 +1,259 @@
+// Package train trains a network, with a teacher or without: the optimizer, the schedule, one compiled program a step, the
+// loop, and checkpoints from which a run continues bit for bit.
+package train
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
+	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
+	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
+)
+
+// Config is what a trainer's programs are compiled from. Seeds and learning rates are not part of it, so one trainer serves
+// many runs.
+type Config struct {
+	Backend compute.Backend
+	Data    *dataset.Set
+	Step    Step
+	Teacher *Network // nil when the method needs none
+	Pad     int      // crop-flip augmentation with that padding; 0 = no augmentation
+}
+
+// Network is a model with its weights, by PyTorch's names.
+type Network struct {
+	Model   *zoo.Model
+	Weights map[string]*tensors.Tensor
+}
+
+// Trainer holds the compiled programs, the images on the device, and the state of the run in progress: parameters, buffers,
+// momenta. It is not safe for concurrent use.
+type Trainer struct {
+	Config
+	store            *model.Store
+	step             *model.Exec
+	student          *evaluator
+	teacherEvaluator *evaluator
+	train, test      split
+	teacherLogits    *tensors.Tensor // of all training images, when they never change
+	drawsRandom      bool
+	metrics          []string // names of what a step returns
+	compiled         map[int]bool
+	compileTime      time.Duration
+}
+
+// split is a [dataset.Split] on the device.
+type split struct {
+	pixels, labels *tensors.Tensor
+	n              int
+}
+
+// New uploads the images and prepares the programs; they are compiled when first used. The state is that of seed 0.
+func New(c Config) (t *Trainer, err error) {
+	defer catch(&err)
+	needs := c.Step.Method.Needs()
+	switch {
+	case needs.Teacher && c.Teacher == nil:
+		return nil, fmt.Errorf("method %s needs a teacher", c.Step.Method.Name())
+	case needs.AuxHead && c.Step.Model.AuxHead == "none":
+		return nil, fmt.Errorf("method %s needs a student with an auxiliary head: set model.aux_head to linear or nonlinear",
+			c.Step.Method.Name())
+	case c.Step.Model.Classes != c.Data.Classes:
+		return nil, fmt.Errorf("model %s has %d classes, data set %s has %d", c.Step.Model.Name, c.Step.Model.Classes,
+			c.Data.Name, c.Data.Classes)
+	case needs.Teacher && c.Teacher.Model.Classes != c.Data.Classes:
+		return nil, fmt.Errorf("teacher %s has %d classes, data set %s has %d", c.Teacher.Model.Name, c.Teacher.Model.Classes,
+			c.Data.Name, c.Data.Classes)
+	}
+	t = &Trainer{Config: c, store: model.NewStore(), compiled: map[int]bool{}}
+	if !needs.Teacher {
+		t.Teacher = nil
+	}
+	t.drawsRandom = c.Pad > 0 || c.Step.Model.AuxHead == "nonlinear"
+	if t.train, err = t.upload(c.Data.Train); err != nil {
+		return nil, err
+	}
+	if t.test, err = t.upload(c.Data.Test); err != nil {
+		return nil, err
+	}
+	t.student = t.newEvaluator(c.Step.Model, studentScope)
+	if t.step, err = model.NewExec(c.Backend, t.store, t.buildStep); err != nil {
+		return nil, err
+	}
+	if err := t.Reset(0); err != nil {
+		return nil, err
+	}
+	if t.Teacher != nil {
+		return t, t.prepareTeacher()
+	}
+	return t, nil
+}
+
+// prepareTeacher loads the teacher's weights. Where the images are always the same, so are its logits, and they are computed
+// once for all runs of this trainer.
+func (t *Trainer) prepareTeacher() (err error) {
+	if err := t.load(teacherScope, t.Teacher.Model, t.Teacher.Weights); err != nil {
+		return fmt.Errorf("teacher %s: %w", t.Teacher.Model.Name, err)
+	}
+	t.teacherEvaluator = t.newEvaluator(t.Teacher.Model, teacherScope)
+	if t.Pad == 0 {
+		t.teacherLogits, err = t.teacherEvaluator.logits(t.train)
+	}
+	return err
+}
+
+// Reset gives the student the initial values of that seed and sets the momenta to zero.
+func (t *Trainer) Reset(seed uint64) error {
+	weights, err := t.Step.Model.Initial(t.Backend, t.imageShape(), seed)
+	if err != nil {
+		return err
+	}
+	for _, w := range weights {
+		if err := t.set(studentScope, w.Name, w.Value, w.Trained); err != nil {
+			return err
+		}
+		if !w.Trained {
+			continue
+		}
+		if err := t.set(momentumScope, w.Name, tensors.FromShape(w.Value.Shape()), false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RunStep runs one step on the images with the given indices. The randomness of augmentation and dropout depends on seed, epoch and
+// step alone.
+func (t *Trainer) RunStep(indices []int32, learningRate float64, seed uint64, epoch, step int) (m Metrics, err error) {
+	defer catch(&err)
+	inputs := []any{t.train.pixels, t.train.labels, tensors.FromFlatDataAndDimensions(indices, len(indices)),
+		tensors.FromScalar(float32(learningRate))}
+	if t.drawsRandom {
+		source := rand.NewPCG(seed, uint64(epoch)<<32|uint64(step))
+		inputs = append(inputs, tensors.FromFlatDataAndDimensions([]uint64{source.Uint64(), source.Uint64(), source.Uint64()}, 3))
+	}
+	if t.teacherLogits != nil {
+		inputs = append(inputs, t.teacherLogits)
+	}
+	if !t.compiled[len(indices)] {
+		shapes := make([]shapes.Shape, len(inputs))
+		for i, input := range inputs {
+			shapes[i] = input.(*tensors.Tensor).Shape()
+		}
+		start := time.Now()
+		if _, err := t.step.Compile(shapes...); err != nil {
+			return nil, err
+		}
+		t.compileTime += time.Since(start)
+		t.compiled[len(indices)] = true
+	}
+	out, err := t.step.Call1(inputs...)
+	if err != nil {
+		return nil, err
+	}
+	defer out.FinalizeAll()
+	values, err := tensors.CopyFlatData[float32](out)
+	if err != nil {
+		return nil, err
+	}
+	m = make(Metrics, len(values))
+	for i, v := range values {
+		m[i] = Metric{t.metrics[i], float64(v)}
+	}
+	return m, nil
+}
+
+// CompileTime is the time spent compiling so far.
+func (t *Trainer) CompileTime() time.Duration { return t.compileTime }
+
+// Metrics are a step's values, in the order of the method's terms.
+type Metrics []Metric
+
+// Metric is a named value of a step.
+type Metric struct {
+	Name  string
+	Value float64
+}
+
+// Names of a step's metrics beside "loss/" and the terms' names.
+const (
+	metricLoss        = "loss"
+	metricTop1        = "top1" // share of the batch that the main head gets right, 0 to 1
+	metricConflict    = "conflict"
+	metricCoefficient = "c"
+	metricCosine      = "cos"
+)
+
+// buildStep is the whole step as one program: gather, augment, normalise, teacher, student, losses, gradients, update.
+func (t *Trainer) buildStep(variables *model.Scope, inputs []*Node) *Node {
+	pixels, allLabels, indices, learningRate := inputs[0], inputs[1], ExpandAxes(inputs[2], -1), inputs[3]
+	inputs = inputs[4:]
+	var rng, teacherLogits *Node
+	if t.drawsRandom {
+		rng, inputs = inputs[0], inputs[1:]
+	}
+	images, labels := Gather(pixels, indices), Gather(allLabels, indices)
+	if t.Pad > 0 {
+		rng, images = randomCropFlip(rng, images, t.Pad)
+	}
+	images = Normalize(images, t.Data.Mean, t.Data.Std)
+	switch {
+	case t.teacherLogits != nil:
+		teacherLogits = Gather(inputs[0], indices)
+	case t.Teacher != nil:
+		teacherLogits = t.Teacher.Model.Forward(nn.New(variables.At(teacherScope), nn.Options{}), images).Logits
+	}
+	result := t.Step.Build(variables, 0, StepInputs{
+		Images: images, Labels: labels, TeacherLogits: teacherLogits, LearningRate: learningRate, RNG: rng,
+	})
+
+	values := map[string]*Node{}
+	t.metrics = nil
+	add := func(name string, v *Node) {
+		t.metrics, values[name] = append(t.metrics, name), ConvertDType(v, dtypes.Float32)
+	}
+	for _, term := range result.Terms {
+		add("loss/"+term.Name, term.Value)
+	}
+	add(metricLoss, result.Loss)
+	add(metricTop1, ReduceAllMean(correct(result.Outputs.Logits, labels)))
+	if a := result.Alignment; a != nil {
+		add(metricConflict, a.Conflict)
+		add(metricCoefficient, a.Coefficient)
+		add(metricCosine, a.Cosine)
+	}
+	scalars := make([]*Node, len(t.metrics))
+	for i, name := range t.metrics {
+		scalars[i] = Reshape(values[name], 1)
+	}
+	return Concatenate(scalars, 0)
+}
+
+// correct is 1 where the largest logit is the label's, else 0; float32 [N]. Logits that are NaN are wrong, whatever the label.
+func correct(logits, labels *Node) *Node {
+	hit := Equal(ArgMax(logits, -1, labels.DType()), labels)
+	finite := Not(LogicalAny(IsNaN(logits), -1))
+	return ConvertDType(And(hit, finite), dtypes.Float32)
+}
+
+func (t *Trainer) upload(s dataset.Split) (split, error) {
+	d := t.Data
+	n := s.Len()
+	pixels := tensors.FromFlatDataAndDimensions(s.Pixels, n, d.Height, d.Width, d.Channels)
+	labels := tensors.FromFlatDataAndDimensions(s.Labels, n)
+	return split{pixels, labels, n}, errors.Join(pixels.ToDevice(t.Backend, 0), labels.ToDevice(t.Backend, 0))
+}
+
+func (t *Trainer) imageShape() [3]int { return [3]int{t.Data.Height, t.Data.Width, t.Data.Channels} }
+
+func shapeOf(dtype dtypes.DType, dims ...int) shapes.Shape { return shapes.Make(dtype, dims...) }
