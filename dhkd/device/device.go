@@ -1,5 +1,5 @@
-// Package device chooses where the networks run: it finds XLA's PJRT plugin (CUDA, CPU or TPU), installs the CPU one when
-// there is none, and falls back to GoMLX's pure Go backend, which runs everywhere and is slow.
+// Package device chooses where the networks run: it finds XLA's PJRT plugin (CUDA, CPU or TPU), installs the CPU one
+// when there is none, and falls back to GoMLX's pure Go backend, which runs everywhere and is slow.
 //
 // [Open] tries, in this order:
 //
@@ -30,7 +30,8 @@ const SetupCommand = "dhkd setup --xla"
 
 // Options says how a device is opened. The zero value is what most programs want.
 type Options struct {
-	// Offline forbids installing: only what is on the disk is used. GOMLX_NO_AUTO_INSTALL in the environment does the same.
+	// Offline forbids installing: only what is on the disk is used. GOMLX_NO_AUTO_INSTALL in the environment does the
+	// same.
 	Offline bool
 
 	// Logf receives the warnings and the progress of an installation, a line a call. Nil writes them to os.Stderr.
@@ -66,21 +67,23 @@ func (a Attempt) String() string {
 	return s
 }
 
-// Open chooses and opens a backend as the package comment says. It fails only where GOMLX_BACKEND names a backend that cannot
-// be used (the error names the variable and its value), or where ctx ends.
+// Open chooses and opens a backend as the package comment says. It fails only where GOMLX_BACKEND names a backend that
+// cannot be used (the error names the variable and its value), or where ctx ends.
 func Open(ctx context.Context, o Options) (*Device, error) { return thisMachine().open(ctx, o) }
 
 // Close releases the backend and everything on it.
 func (d *Device) Close() { d.Backend.Finalize() }
 
-// Install makes sure that XLA can be used, whatever GOMLX_BACKEND says, and returns the plugin's path: one that is installed
-// already or else a newly installed one. It has been opened once, so it works. The kind is "cpu", or "cuda", which downloads
-// NVIDIA's libraries (gigabytes) with go-xla's installer, on linux/amd64 with an NVIDIA card. The error says what was tried.
+// Install makes sure that XLA can be used, whatever GOMLX_BACKEND says, and returns the plugin's path: one that is
+// installed already or else a newly installed one. It has been opened once, so it works. The kind is "cpu", or "cuda",
+// which downloads NVIDIA's libraries (gigabytes) with go-xla's installer, on linux/amd64 with an NVIDIA card. The error
+// says what was tried.
 func Install(ctx context.Context, kind string, o Options) (path string, err error) {
 	return thisMachine().install(ctx, kind, o)
 }
 
-// machine is what the choice depends on besides the environment and the disk. Tests put their own in place of thisMachine.
+// machine is what the choice depends on besides the environment and the disk. Tests put their own in place of
+// thisMachine.
 type machine struct {
 	noXLA    error // why this program cannot use XLA at all; nil if it can
 	goos     string
@@ -109,8 +112,8 @@ func (m machine) open(ctx context.Context, o Options) (*Device, error) {
 		return d, nil
 	}
 	if m.noXLA == nil {
-		o.logf("warning: XLA is not available, so the pure Go backend is used, which is roughly 100 times slower for these "+
-			"networks (seconds a training step, not hundredths); to get XLA: %s", SetupCommand)
+		o.logf("warning: XLA is not available, so the pure Go backend is used, which is roughly 100 times slower for "+
+			"these networks (seconds a training step, not hundredths); to get XLA: %s", SetupCommand)
 	}
 	backend, err := newBackend("go")
 	if err != nil {
@@ -120,7 +123,8 @@ func (m machine) open(ctx context.Context, o Options) (*Device, error) {
 		Tried: append(tried, Attempt{What: "go"})}, nil
 }
 
-// openNamed opens the backend of a GOMLX_BACKEND value, such as "go", "xla", "xla:cuda,tf32=false" or "xla:/path/to.so".
+// openNamed opens the backend of a GOMLX_BACKEND value, such as "go", "xla", "xla:cuda,tf32=false" or
+// "xla:/path/to.so".
 func (m machine) openNamed(ctx context.Context, value string, o Options) (*Device, error) {
 	name, config, _ := strings.Cut(value, ":")
 	if !slices.Contains([]string{"xla", "stablehlo", "hlo", "shlo"}, name) {
@@ -146,8 +150,8 @@ func (m machine) openNamed(ctx context.Context, value string, o Options) (*Devic
 	return d, nil
 }
 
-// openXLA opens an installed plugin, or installs the CPU plugin and opens that. The wanted kind is "" for CUDA or CPU, else a
-// kind or a plugin's name. The device is nil if there is none; the error is only ctx's.
+// openXLA opens an installed plugin, or installs the CPU plugin and opens that. The wanted kind is "" for CUDA or CPU,
+// else a kind or a plugin's name. The device is nil if there is none; the error is only ctx's.
 func (m machine) openXLA(ctx context.Context, want, options string, o Options) (*Device, []Attempt, error) {
 	if m.noXLA != nil {
 		return nil, []Attempt{{What: "XLA", Refused: m.noXLA.Error()}}, nil
@@ -230,8 +234,8 @@ func (m machine) try(p Plugin, options string) (*Device, Attempt) {
 		attempt.Refused = oneLine(err)
 		return nil, attempt
 	}
-	return &Device{Backend: backend, Name: "xla:" + p.Kind, Plugin: p.Path, API: api, Description: backend.Description(),
-		Tried: []Attempt{attempt}}, attempt
+	return &Device{Backend: backend, Name: "xla:" + p.Kind, Plugin: p.Path, API: api,
+		Description: backend.Description(), Tried: []Attempt{attempt}}, attempt
 }
 
 func (m machine) install(ctx context.Context, kind string, o Options) (string, error) {

@@ -24,8 +24,8 @@ type fake struct {
 func newFake(t *testing.T) *fake {
 	t.Helper()
 	root := t.TempDir()
-	for _, name := range []string{"GOMLX_BACKEND", "GOMLX_NO_AUTO_INSTALL", "PJRT_PLUGIN_LIBRARY_PATH", "LD_LIBRARY_PATH",
-		"VIRTUAL_ENV", "CONDA_PREFIX", "XLA_FLAGS"} {
+	for _, name := range []string{"GOMLX_BACKEND", "GOMLX_NO_AUTO_INSTALL", "PJRT_PLUGIN_LIBRARY_PATH",
+		"LD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "XLA_FLAGS"} {
 		t.Setenv(name, "") // so that it is restored
 		os.Unsetenv(name)
 	}
@@ -103,14 +103,16 @@ func TestOrderOfChoice(t *testing.T) {
 		warning string
 	}{
 		"nothing": {want: "go", device: "go", warning: "100 times slower", refused: []string{"no such host"}},
-		"own directory first": {files: everything, env: map[string]string{"PJRT_PLUGIN_LIBRARY_PATH": "ROOT/none:ROOT/own"},
+		"own directory first": {files: everything,
+			env:  map[string]string{"PJRT_PLUGIN_LIBRARY_PATH": "ROOT/none:ROOT/own"},
 			want: ownDirCPU, device: "xla:cpu"},
 		"go-xla's directory": {files: everything, env: map[string]string{"VIRTUAL_ENV": "ROOT/venv"},
 			want: goxlaCPU, device: "xla:cpu"},
 		"GPU": {files: everything, gpu: true, want: goxlaCUDA, device: "xla:cuda"},
 		"GPU without a CUDA plugin": {files: without(goxlaCUDA), gpu: true, want: goxlaCPU, device: "xla:cpu",
 			warning: "no CUDA plugin that works"},
-		"GPU with a broken CUDA plugin": {files: map[string]string{goxlaCPU: "works", goxlaCUDA: "no driver"}, gpu: true,
+		"GPU with a broken CUDA plugin": {files: map[string]string{goxlaCPU: "works", goxlaCUDA: "no driver"},
+			gpu:  true,
 			want: goxlaCPU, device: "xla:cpu", refused: []string{"no driver"}, warning: "no CUDA plugin that works"},
 		"CUDA plugin without a GPU": {files: map[string]string{goxlaCUDA: "works"}, want: "go", device: "go",
 			warning: "100 times slower", refused: []string{"no such host"}},
@@ -121,14 +123,20 @@ func TestOrderOfChoice(t *testing.T) {
 			want: venvCPU, device: "xla:cpu"},
 		"Debian's Python": {files: without(goxlaCPU, systemCPU), want: debianCPU, device: "xla:cpu"},
 		"named go":        {files: everything, env: map[string]string{"GOMLX_BACKEND": "go"}, want: "go", device: "go"},
-		"named cpu":       {files: everything, env: map[string]string{"GOMLX_BACKEND": "xla:cpu"}, gpu: true, want: goxlaCPU, device: "xla:cpu"},
-		"named cuda":      {files: everything, env: map[string]string{"GOMLX_BACKEND": "xla:cuda,tf32=false"}, want: goxlaCUDA, device: "xla:cuda"},
-		"named xla":       {files: everything, env: map[string]string{"GOMLX_BACKEND": "xla"}, gpu: true, want: goxlaCUDA, device: "xla:cuda"},
-		"named version":   {files: everything, env: map[string]string{"GOMLX_BACKEND": "xla:cpu_v0.98.0"}, want: systemCPU, device: "xla:cpu"},
-		"named path":      {files: everything, env: map[string]string{"GOMLX_BACKEND": "xla:ROOT/" + systemCPU}, want: systemCPU, device: "xla:cpu"},
+		"named cpu": {files: everything, env: map[string]string{"GOMLX_BACKEND": "xla:cpu"},
+			gpu: true, want: goxlaCPU, device: "xla:cpu"},
+		"named cuda": {files: everything, env: map[string]string{"GOMLX_BACKEND": "xla:cuda,tf32=false"},
+			want: goxlaCUDA, device: "xla:cuda"},
+		"named xla": {files: everything, env: map[string]string{"GOMLX_BACKEND": "xla"},
+			gpu: true, want: goxlaCUDA, device: "xla:cuda"},
+		"named version": {files: everything, env: map[string]string{"GOMLX_BACKEND": "xla:cpu_v0.98.0"},
+			want: systemCPU, device: "xla:cpu"},
+		"named path": {files: everything, env: map[string]string{"GOMLX_BACKEND": "xla:ROOT/" + systemCPU},
+			want: systemCPU, device: "xla:cpu"},
 		"named tpu": {files: everything, env: map[string]string{"GOMLX_BACKEND": "xla:tpu", "VIRTUAL_ENV": "ROOT/venv"},
 			want: venvTPU, device: "xla:tpu"},
-		"named other": {files: everything, env: map[string]string{"GOMLX_BACKEND": "xla:rocm", "PJRT_PLUGIN_LIBRARY_PATH": "ROOT/own"},
+		"named other": {files: everything,
+			env:  map[string]string{"GOMLX_BACKEND": "xla:rocm", "PJRT_PLUGIN_LIBRARY_PATH": "ROOT/own"},
 			want: ownDirRocm, device: "xla:rocm"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -164,7 +172,8 @@ func TestOrderOfChoice(t *testing.T) {
 			if last := d.Tried[len(d.Tried)-1]; last.Refused != "" {
 				t.Errorf("the last attempt is not what was chosen: %v", last)
 			}
-			if log := strings.Join(f.log, "\n"); !strings.Contains(log, test.warning) || (test.warning == "") != (log == "") {
+			if log := strings.Join(f.log, "\n"); !strings.Contains(log, test.warning) ||
+				(test.warning == "") != (log == "") {
 				t.Errorf("logged %q, want %q", log, test.warning)
 			}
 		})
@@ -236,7 +245,8 @@ func TestOfflineInstallsNothing(t *testing.T) {
 func TestInstallReturnsWhatWorks(t *testing.T) {
 	f := newFake(t)
 	t.Setenv("GOMLX_BACKEND", "go") // must not matter
-	if _, err := f.install(t.Context(), "cpu", f.options()); err == nil || !strings.Contains(err.Error(), "no such host") {
+	_, err := f.install(t.Context(), "cpu", f.options())
+	if err == nil || !strings.Contains(err.Error(), "no such host") {
 		t.Errorf("error %v, want one with the installer's reason", err)
 	}
 	if _, err := f.install(t.Context(), "abacus", f.options()); err == nil {

@@ -29,7 +29,7 @@ type Doctor struct {
 	Tried       []Attempt         `json:"tried,omitempty"`
 	Error       string            `json:"error,omitempty"`       // why no backend could be opened
 	Environment map[string]string `json:"environment,omitempty"` // the variables that bear on the choice and are set
-	Caches      []string          `json:"caches"`                // directories that dhkd and go-xla's installer write to
+	Caches      []string          `json:"caches"`                // directories of dhkd and go-xla's installer
 	Checks      []Check           `json:"checks"`
 }
 
@@ -48,13 +48,13 @@ const (
 	Warn    = "warn" // it works, but not as well as it could
 )
 
-// Examine describes this machine and the backend that [Open] would choose, which it opens and closes; it installs nothing. The
-// checks are those of the device and of [PythonChecks] for the checkout or working directory root.
+// Examine describes this machine and the backend that [Open] would choose, which it opens and closes; it installs
+// nothing. The checks are those of the device and of [PythonChecks] for the checkout or working directory root.
 func Examine(ctx context.Context, root string) Doctor {
-	d := Doctor{Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, CPU: cpuModel(ctx), Cores: runtime.GOMAXPROCS(0),
-		MemoryMB: memory(ctx) >> 20, Environment: map[string]string{}, Caches: caches()}
-	for _, name := range []string{compute.ConfigEnvVar, "GOMLX_NO_AUTO_INSTALL", "PJRT_PLUGIN_LIBRARY_PATH", "XLA_FLAGS",
-		"DHKD_CACHE", "LD_LIBRARY_PATH", "VIRTUAL_ENV"} {
+	d := Doctor{Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, CPU: cpuModel(ctx),
+		Cores: runtime.GOMAXPROCS(0), MemoryMB: memory(ctx) >> 20, Environment: map[string]string{}, Caches: caches()}
+	for _, name := range []string{compute.ConfigEnvVar, "GOMLX_NO_AUTO_INSTALL", "PJRT_PLUGIN_LIBRARY_PATH",
+		"XLA_FLAGS", "DHKD_CACHE", "LD_LIBRARY_PATH", "VIRTUAL_ENV"} {
 		if value, set := os.LookupEnv(name); set {
 			d.Environment[name] = value
 		}
@@ -64,7 +64,8 @@ func Examine(ctx context.Context, root string) Doctor {
 		d.Error = err.Error()
 	} else {
 		defer device.Close()
-		d.Backend, d.Description, d.Plugin, d.API, d.Tried = device.Name, device.Description, device.Plugin, device.API, device.Tried
+		d.Backend, d.Description, d.Tried = device.Name, device.Description, device.Tried
+		d.Plugin, d.API = device.Plugin, device.API
 		for i := range device.Backend.NumDevices() {
 			d.Devices = append(d.Devices, strings.TrimSpace(device.Backend.DeviceDescription(compute.DeviceNum(i))))
 		}
@@ -80,10 +81,11 @@ func deviceChecks(d Doctor, w *wheel) []Check {
 	case d.Error != "":
 		check = Check{Name: "XLA", Status: Missing, Detail: d.Error, Fix: "unset GOMLX_BACKEND; " + SetupCommand}
 	case d.Plugin == "" && d.Environment[compute.ConfigEnvVar] != "":
-		check = Check{Name: "XLA", Status: Warn, Detail: "not used, since GOMLX_BACKEND=" + d.Environment[compute.ConfigEnvVar],
-			Fix: "unset GOMLX_BACKEND"}
+		check = Check{Name: "XLA", Status: Warn, Fix: "unset GOMLX_BACKEND",
+			Detail: "not used, since GOMLX_BACKEND=" + d.Environment[compute.ConfigEnvVar]}
 	case d.Plugin == "":
-		check = Check{Name: "XLA", Status: Missing, Detail: "the Go backend is used, roughly 100 times slower", Fix: SetupCommand}
+		check = Check{Name: "XLA", Status: Missing, Detail: "the Go backend is used, roughly 100 times slower",
+			Fix: SetupCommand}
 	case d.Backend == "xla:cpu" && thisMachine().hasGPU():
 		check.Status, check.Detail, check.Fix = Warn, "there is an NVIDIA card, but the CPU is used", SetupCommand
 	}

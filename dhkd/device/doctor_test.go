@@ -52,14 +52,19 @@ esac`
 	}{
 		"nothing":           {nil, []string{Missing, Missing, Missing}, "python3-venv"},
 		"nothing, checkout": {map[string]string{"Makefile": ""}, []string{Missing, Missing, Missing}, "make lab"},
-		"all": {map[string]string{"bin/python3": python, "pip": "", "venv-ok": "", ".venv/bin/jupyter": jupyter, ".bin/gonb": ""},
+		"all": {map[string]string{"bin/python3": python, "pip": "", "venv-ok": "", ".venv/bin/jupyter": jupyter,
+			".bin/gonb": ""},
 			[]string{OK, OK, OK, OK}, ""},
 		"kernel of Jupyter's": {map[string]string{"bin/python3": python, "venv-ok": "", "bin/jupyter": jupyter},
 			[]string{OK, OK, OK, OK}, ""},
-		"bare Python":    {map[string]string{"bin/python3": python}, []string{OK, Missing, Missing, Missing}, "dhkd setup --jupyter"},
-		"no venv":        {map[string]string{"bin/python3": python, "pip": ""}, []string{OK, Warn, Missing, Missing}, "python3-venv"},
-		"broken Python":  {map[string]string{"bin/python3": broken}, []string{Missing, Missing, Missing, Missing}, "python3"},
-		"broken Jupyter": {map[string]string{".venv/bin/jupyter": broken}, []string{Missing, Missing, Missing}, "setup --jupyter"},
+		"bare Python": {map[string]string{"bin/python3": python}, []string{OK, Missing, Missing, Missing},
+			"dhkd setup --jupyter"},
+		"no venv": {map[string]string{"bin/python3": python, "pip": ""}, []string{OK, Warn, Missing, Missing},
+			"python3-venv"},
+		"broken Python": {map[string]string{"bin/python3": broken}, []string{Missing, Missing, Missing, Missing},
+			"python3"},
+		"broken Jupyter": {map[string]string{".venv/bin/jupyter": broken}, []string{Missing, Missing, Missing},
+			"setup --jupyter"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t)

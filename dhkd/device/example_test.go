@@ -10,7 +10,8 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/device"
 )
 
-// Open chooses the best backend there is. Here GOMLX_BACKEND makes the choice, so that the output is the same everywhere.
+// Open chooses the best backend there is. Here GOMLX_BACKEND makes the choice, so that the output is the same
+// everywhere.
 func ExampleOpen() {
 	old, set := os.LookupEnv("GOMLX_BACKEND")
 	os.Setenv("GOMLX_BACKEND", "go")
@@ -26,7 +27,7 @@ func ExampleOpen() {
 		return
 	}
 	defer d.Close()
-	sum, err := graph.ExecOnce(d.Backend, func(g *graph.Graph) *graph.Node {
+	sum, err := graph.CallOnce(d.Backend, func(g *graph.Graph) *graph.Node {
 		return graph.Add(graph.Const(g, float32(1)), graph.Const(g, float32(1)))
 	})
 	if err != nil {

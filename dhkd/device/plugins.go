@@ -24,13 +24,13 @@ func (p Plugin) Name() string {
 	return p.Kind
 }
 
-// Plugins lists the plugins on this machine in the order in which [Open] would try those of one kind: those in the directories
-// of PJRT_PLUGIN_LIBRARY_PATH, in our cache (see [CacheDir]), in go-xla's directories (~/.local/lib/go-xla,
+// Plugins lists the plugins on this machine in the order in which [Open] would try those of one kind: those in the
+// directories of PJRT_PLUGIN_LIBRARY_PATH, in our cache (see [CacheDir]), in go-xla's directories (~/.local/lib/go-xla,
 // /usr/local/lib/go-xla, their older names, and LD_LIBRARY_PATH), and in Python's site-packages.
 func Plugins() []Plugin { return thisMachine().plugins() }
 
-// CacheDir is where dhkd keeps what it downloads: DHKD_CACHE, else dhkd in the user's cache directory (~/.cache on Linux).
-// Nothing is created.
+// CacheDir is where dhkd keeps what it downloads: DHKD_CACHE, else dhkd in the user's cache directory (~/.cache on
+// Linux). Nothing is created.
 func CacheDir() (string, error) {
 	if dir := os.Getenv("DHKD_CACHE"); dir != "" {
 		return filepath.Abs(dir)
@@ -115,8 +115,8 @@ func (m machine) goxlaDirs() (dirs []string) {
 	return dirs
 }
 
-// pythonPrefixes are the directories whose lib/python3*/site-packages may hold plugins: of the active environment, of the
-// user, of the python3 on PATH and of the system.
+// pythonPrefixes are the directories whose lib/python3*/site-packages may hold plugins: of the active environment, of
+// the user, of the python3 on PATH and of the system.
 func (m machine) pythonPrefixes() (prefixes []string) {
 	add := func(dir string) {
 		if filepath.IsAbs(dir) && !slices.Contains(prefixes, dir) {

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// PythonChecks looks for what notebooks need, and the installation of XLA by pip: Python with pip and venv, Jupyter in the
-// virtual environment of root or on PATH, and GoNB, the kernel that runs Go. The root is a checkout or the working directory.
+// PythonChecks looks for what notebooks need, and the installation of XLA by pip: Python with pip and venv, Jupyter in
+// the virtual environment of root or on PATH, and GoNB, the kernel that runs Go. The root is a checkout or the working
+// directory.
 func PythonChecks(ctx context.Context, root string) []Check {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -21,8 +22,9 @@ func PythonChecks(ctx context.Context, root string) []Check {
 		lab = "make lab"
 	}
 	python, err := exec.LookPath("python3")
-	checks := []Check{{Name: "python3", Status: Missing, Detail: "not on PATH; notebooks need it, and XLA's installation by pip",
-		Fix: install("python3 python3-venv")}}
+	checks := []Check{{Name: "python3", Status: Missing,
+		Detail: "not on PATH; notebooks need it, and XLA's installation by pip",
+		Fix:    install("python3 python3-venv")}}
 	if err == nil {
 		checks = []Check{pythonCheck(ctx, python), pipCheck(ctx, python)}
 	}
@@ -33,7 +35,8 @@ func PythonChecks(ctx context.Context, root string) []Check {
 func pythonCheck(ctx context.Context, python string) Check {
 	version := output(ctx, python, "--version")
 	if version == "" {
-		return Check{Name: "python3", Status: Missing, Detail: python + " does not run", Fix: install("python3 python3-venv")}
+		return Check{Name: "python3", Status: Missing, Detail: python + " does not run",
+			Fix: install("python3 python3-venv")}
 	}
 	return Check{Name: "python3", Status: OK, Detail: version + " " + python}
 }

@@ -18,9 +18,9 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// cpuFlags are the XLA_FLAGS that [Open] sets for the pinned wheel of linux/amd64 when XLA_FLAGS is unset. XLA ends the process
-// at a flag that it does not know, so they belong to this one build of XLA and are set for no other. None has been measured
-// to help yet.
+// cpuFlags are the XLA_FLAGS that [Open] sets for the pinned wheel of linux/amd64 when XLA_FLAGS is unset. XLA ends the
+// process at a flag that it does not know, so they belong to this one build of XLA and are set for no other. None has
+// been measured to help yet.
 const cpuFlags = ""
 
 // wheel is a Python wheel that holds a CPU plugin. It is installed without its dependencies; no Python runs with it.
@@ -75,7 +75,8 @@ func (w *wheel) check(path string) error {
 		return err
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != w.librarySHA256 {
-		return fmt.Errorf("%s has SHA-256 %s, not %s as the library of %s has", path, got, w.librarySHA256, w.requirement())
+		return fmt.Errorf("%s has SHA-256 %s, not %s as the library of %s has", path, got, w.librarySHA256,
+			w.requirement())
 	}
 	return nil
 }
@@ -100,8 +101,9 @@ func (m machine) setXLAFlags(p Plugin) (undo func()) {
 	return func() { os.Unsetenv("XLA_FLAGS") }
 }
 
-// installWheel puts the pinned wheel into the cache, unless it is there, and returns the path of its library. The files appear
-// there all at once, by a rename, after their sums were compared. One process installs at a time; the others wait for it.
+// installWheel puts the pinned wheel into the cache, unless it is there, and returns the path of its library. The files
+// appear there all at once, by a rename, after their sums were compared. One process installs at a time; the others
+// wait for it.
 func (m machine) installWheel(ctx context.Context, logf func(string, ...any)) (path string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, installTimeout)
 	defer cancel()
@@ -177,8 +179,8 @@ func syncPath(path string) error {
 	return f.Sync()
 }
 
-// pip installs the wheel into the directory site, with the pip of python3 or, where that has none (Debian), with that of a
-// virtual environment in tmp.
+// pip installs the wheel into the directory site, with the pip of python3 or, where that has none (Debian), with that
+// of a virtual environment in tmp.
 func (w *wheel) pip(ctx context.Context, tmp, site string) error {
 	python, err := exec.LookPath("python3")
 	if err != nil {
@@ -190,14 +192,16 @@ func (w *wheel) pip(ctx context.Context, tmp, site string) error {
 		return cacheError(tmp, err)
 	}
 	install := func(python string) (string, error) {
-		return run(ctx, tmp, python, "-m", "pip", "install", "--quiet", "--progress-bar=off", "--retries=1", "--timeout=10",
-			"--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile", "--target", site, "-r", requirements)
+		return run(ctx, tmp, python, "-m", "pip", "install", "--quiet", "--progress-bar=off", "--retries=1",
+			"--timeout=10", "--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile",
+			"--target", site, "-r", requirements)
 	}
 	output, err := install(python)
 	if err != nil && strings.Contains(output, "No module named pip") {
 		venv := filepath.Join(tmp, "venv")
 		if output, err = run(ctx, tmp, python, "-m", "venv", venv); err != nil {
-			return fmt.Errorf("%s has neither pip nor venv (sudo apt-get install python3-venv): %s", python, lastLine(output, err))
+			return fmt.Errorf("%s has neither pip nor venv (sudo apt-get install python3-venv): %s", python,
+				lastLine(output, err))
 		}
 		output, err = install(filepath.Join(venv, "bin", "python3"))
 	}
@@ -207,8 +211,8 @@ func (w *wheel) pip(ctx context.Context, tmp, site string) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("pip was stopped: %w", context.Cause(ctx))
 	case strings.Contains(output, "DO NOT MATCH THE HASHES"):
-		return fmt.Errorf("pip was given another file than %s with SHA-256 %s: the package index or something on the way "+
-			"changed it, and nothing was installed", w.requirement(), w.sha256)
+		return fmt.Errorf("pip was given another file than %s with SHA-256 %s: the package index or something on the "+
+			"way changed it, and nothing was installed", w.requirement(), w.sha256)
 	}
 	return fmt.Errorf("pip failed (is there a network?): %s", lastLine(output, err))
 }

@@ -5,9 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,7 +37,8 @@ install() {
 `, log, library, code))
 	sum := sha256.Sum256([]byte(library))
 	f.wheel = &wheel{name: "fake-wheel", version: "1.0", sha256: strings.Repeat("0", 64),
-		library: "lib/pjrt_c_api_cpu_plugin.so", librarySize: int64(len(library)), librarySHA256: hex.EncodeToString(sum[:])}
+		library: "lib/pjrt_c_api_cpu_plugin.so", librarySize: int64(len(library)),
+		librarySHA256: hex.EncodeToString(sum[:])}
 	return func() []string {
 		content, _ := os.ReadFile(log)
 		return strings.Split(strings.TrimSpace(string(content)), "\n")
@@ -68,7 +66,8 @@ func TestWheelIsInstalledOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.Close()
-		if want := filepath.Join(f.root, "cache", "pjrt", "fake-wheel-1.0", "lib", "pjrt_c_api_cpu_plugin.so"); d.Plugin != want {
+		want := filepath.Join(f.root, "cache/pjrt/fake-wheel-1.0/lib/pjrt_c_api_cpu_plugin.so")
+		if d.Plugin != want {
 			t.Errorf("opened %q, want %q; tried %v", d.Plugin, want, d.Tried)
 		}
 	}
@@ -278,55 +277,5 @@ func TestKilledInstallDoesNotCount(t *testing.T) {
 	}
 	if got := f.leftovers(t); !slices.Equal(got, []string{"fake-wheel-1.0"}) {
 		t.Errorf("the cache holds %q", got)
-	}
-}
-
-func TestReachable(t *testing.T) {
-	release := make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/missing":
-			http.NotFound(w, r)
-		case "/silent":
-			<-release
-		case "/short":
-			w.Header().Set("Content-Length", "10")
-			w.Write([]byte("half"))
-		default:
-			w.Write([]byte("whole"))
-		}
-	}))
-	defer server.Close()
-	defer close(release)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
-	dead := "http://" + closed.Addr().String()
-
-	const limit = 300 * time.Millisecond
-	if err := reachable(t.Context(), limit, server.URL, server.URL+"/other"); err != nil {
-		t.Error(err)
-	}
-	for url, want := range map[string]string{server.URL + "/missing": "404", server.URL + "/silent": "deadline", dead: "refused"} {
-		start := time.Now()
-		if err := reachable(t.Context(), limit, server.URL, url); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: error %v, want %q", url, err, want)
-		}
-		if d := time.Since(start); d > 10*limit {
-			t.Errorf("%s took %v", url, d)
-		}
-	}
-
-	var got strings.Builder
-	if err := download(t.Context(), limit, server.URL, &got); err != nil || got.String() != "whole" {
-		t.Errorf("downloaded %q, %v", got.String(), err)
-	}
-	for path, want := range map[string]string{"/short": "after 4 bytes", "/silent": "nothing came"} {
-		err := download(t.Context(), limit, server.URL+path, &got)
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: error %v, want %q", path, err, want)
-		}
 	}
 }

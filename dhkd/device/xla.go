@@ -3,10 +3,7 @@
 package device
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -17,8 +14,6 @@ import (
 	"github.com/gomlx/go-xla/compute/xla"
 	"github.com/gomlx/go-xla/installer"
 	"github.com/gomlx/go-xla/pjrt"
-
-	"github.com/dhkd-lab/dhkd-go/dhkd/internal/safefile"
 )
 
 func init() {
@@ -78,9 +73,10 @@ var (
 	loading sync.Mutex // guards aliases
 )
 
-// plainName returns a name that go-xla does not misread. It takes a comma for the end of a path, and a plugin for CUDA's or the
-// CPU's if the path says so anywhere, as /home/cuda/x.so does. A CPU plugin with such a path is loaded through a link in a
-// temporary directory, which may be removed once it is loaded. Others find their libraries by their path, so they are refused.
+// plainName returns a name that go-xla does not misread. It takes a comma for the end of a path, and a plugin for
+// CUDA's or the CPU's if the path says so anywhere, as /home/cuda/x.so does. A CPU plugin with such a path is loaded
+// through a link in a temporary directory, which may be removed once it is loaded. Others find their libraries by their
+// path, so they are refused.
 func plainName(p Plugin) (name string, remove func(), err error) {
 	remove = func() {}
 	misread := func(path string) bool {
@@ -94,8 +90,8 @@ func plainName(p Plugin) (name string, remove func(), err error) {
 	case !misread(p.Path):
 		return p.Path, remove, nil
 	case p.Kind != "cpu":
-		return "", remove, fmt.Errorf("go-xla would misread its path as that of another kind of plugin: move it to a directory " +
-			"without \",\", \"cpu\", \"cuda\" and \"nvidia\" in its name")
+		return "", remove, fmt.Errorf("go-xla would misread its path as that of another kind of plugin: move it to a " +
+			"directory without \",\", \"cpu\", \"cuda\" and \"nvidia\" in its name")
 	}
 	dir, err := os.MkdirTemp("", "dhkd-")
 	if err != nil {
@@ -104,73 +100,10 @@ func plainName(p Plugin) (name string, remove func(), err error) {
 	remove = func() { os.RemoveAll(dir) }
 	name = filepath.Join(dir, "pjrt_c_api_cpu_plugin"+filepath.Ext(p.Path))
 	if misread(name) {
-		err = fmt.Errorf("go-xla would misread its path and that of the temporary directory: set TMPDIR to one without " +
-			"\",\", \"cuda\" and \"nvidia\" in its name")
+		err = fmt.Errorf("go-xla would misread its path and that of the temporary directory: set TMPDIR to one " +
+			"without \",\", \"cuda\" and \"nvidia\" in its name")
 	} else if err = os.Symlink(p.Path, name); err == nil {
 		aliases[p.Path] = name
 	}
 	return name, remove, err
-}
-
-// fetch runs go-xla's installer. That one can neither be stopped nor kept from drawing on stdout while it downloads, so the CPU
-// plugin's archive is downloaded here, to where the installer then finds it.
-func fetch(ctx context.Context, kind string, logf func(string, ...any)) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, installTimeout)
-	defer cancel()
-	lib, err := installer.DefaultHomeLibPath()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(lib, "go-xla")
-	if kind == "cuda" {
-		if !installer.HasNvidiaGPU() {
-			return "", errors.New("no NVIDIA card was found")
-		}
-		if err := reachable(ctx, reachTimeout, "https://pypi.org/simple/jax-cuda13-pjrt/"); err != nil {
-			return "", err
-		}
-		logf("installing XLA for CUDA with go-xla's installer into %s", dir)
-		path := filepath.Join(dir, "nvidia", "pjrt_c_api_cuda_plugin.so")
-		return path, inBackground(ctx, func() error { return installer.AutoInstall(lib, true, installer.Normal) })
-	}
-
-	platform, extension, library := runtime.GOOS+"_"+runtime.GOARCH, ".tar.gz", ".so"
-	if runtime.GOOS == "windows" {
-		extension, library = ".zip", ".dll"
-	}
-	repository, asset := installer.BinaryCPUReleasesRepo, "pjrt_cpu_"+platform+extension
-	url := "https://github.com/" + repository + "/releases/download/" + pjrt.DefaultCPUVersion + "/" + asset
-	if err := reachable(ctx, reachTimeout, url, "https://api.github.com/repos/"+repository); err != nil {
-		return "", err
-	}
-	logf("installing XLA for the CPU with go-xla's installer: %s %s into %s", asset, pjrt.DefaultCPUVersion, dir)
-	archive, cached, err := installer.GetCachePath(pjrt.DefaultCPUVersion + "_" + asset)
-	if err == nil && !cached {
-		err = safefile.Write(archive, func(w io.Writer) error { return download(ctx, stallTimeout, url, w) })
-	}
-	if err != nil {
-		return "", err
-	}
-	if err := inBackground(ctx, func() error { return installer.CPUAutoInstall(dir, true, installer.Quiet) }); err != nil {
-		os.Remove(archive) // perhaps it is damaged: the next try gets a new one
-		return "", err
-	}
-	return filepath.Join(dir, "pjrt_c_api_cpu_"+pjrt.DefaultCPUVersion+"_plugin"+library), nil
-}
-
-// inBackground runs work, which knows no context, and stops waiting for it when ctx ends. A panic is an error.
-func inBackground(ctx context.Context, work func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		var err error
-		defer func() { done <- err }()
-		defer asError(&err)
-		err = work()
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

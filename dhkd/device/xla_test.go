@@ -46,7 +46,7 @@ func TestWheelRuns(t *testing.T) {
 		one := func(g *graph.Graph) *graph.Node {
 			return graph.Add(graph.Const(g, float32(1)), graph.Const(g, float32(1)))
 		}
-		sum, err := graph.ExecOnce(d.Backend, one)
+		sum, err := graph.CallOnce(d.Backend, one)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +69,8 @@ func TestWheelRuns(t *testing.T) {
 
 func TestMisleadingPathOfOtherKindsIsRefused(t *testing.T) {
 	for _, path := range []string{"/home/cpu/xla_cuda_plugin.so", "/home/a,b/xla_cuda_plugin.so"} {
-		if _, _, err := plainName(Plugin{Kind: "cuda", Path: path}); err == nil || !strings.Contains(err.Error(), "misread") {
+		_, _, err := plainName(Plugin{Kind: "cuda", Path: path})
+		if err == nil || !strings.Contains(err.Error(), "misread") {
 			t.Errorf("%s: error %v", path, err)
 		}
 	}
@@ -111,7 +112,8 @@ func TestDamagedLibrariesAreRefused(t *testing.T) {
 		self:                              "not a PJRT plugin",
 		filepath.Join(dir, "none.so"):     "no such file",
 	} {
-		if _, _, err := thisMachine().load(Plugin{Kind: "cpu", Path: path}, ""); err == nil || !strings.Contains(err.Error(), want) {
+		_, _, err := thisMachine().load(Plugin{Kind: "cpu", Path: path}, "")
+		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %q", path, err, want)
 		} else {
 			t.Log(filepath.Base(path)+":", err)

@@ -14,9 +14,10 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/device"
 )
 
-// Open returns the device that the tests of this process share: XLA, installed when there is none, or what GOMLX_BACKEND names.
-// It never falls back to the Go backend, which would make a test of minutes of one of seconds: without XLA it skips the test,
-// and fails it where the environment variable CI is not empty. Nobody may close the device.
+// Open returns the device that the tests of this process share: XLA, installed when there is none, or what
+// GOMLX_BACKEND names. It never falls back to the Go backend, which would make a test of minutes of one of seconds:
+// without XLA it skips the test, and fails it where the environment variable CI is not empty. Nobody may close the
+// device.
 func Open(t testing.TB) *device.Device {
 	t.Helper()
 	d, err := shared()
@@ -30,7 +31,8 @@ func Open(t testing.TB) *device.Device {
 	for i, attempt := range d.Tried {
 		reasons[i] = attempt.String()
 	}
-	reason := "XLA is not available (GOMLX_BACKEND=go would run this test on the Go backend): " + strings.Join(reasons, "; ")
+	reason := "XLA is not available (GOMLX_BACKEND=go would run this test on the Go backend): " +
+		strings.Join(reasons, "; ")
 	if os.Getenv("CI") != "" {
 		t.Fatal(reason)
 	}

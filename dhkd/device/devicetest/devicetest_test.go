@@ -20,7 +20,7 @@ func TestDevices(t *testing.T) {
 			if name == "Open" && os.Getenv("GOMLX_BACKEND") == "" && !strings.HasPrefix(d.Name, "xla:") {
 				t.Errorf("opened %s", d.Name)
 			}
-			two, err := graph.ExecOnce(d.Backend, func(g *graph.Graph) *graph.Node {
+			two, err := graph.CallOnce(d.Backend, func(g *graph.Graph) *graph.Node {
 				return graph.Add(graph.Const(g, float32(1)), graph.Const(g, float32(1)))
 			})
 			if err != nil {
