@@ -58,9 +58,13 @@ type NonFiniteError struct {
 	Term        string  // the term, or "loss" when only the sum overflows
 	Value       float64 // NaN or an infinity
 	Epoch, Step int     // from 1; the step counts from the start of the run
+	Message     string  // when it was read from a record
 }
 
 func (e *NonFiniteError) Error() string {
+	if e.Message != "" {
+		return e.Message
+	}
 	return fmt.Sprintf("loss term %s is %g at step %d (epoch %d)", e.Term, e.Value, e.Step, e.Epoch)
 }
 
@@ -126,7 +130,8 @@ func (t *Trainer) epoch(ctx context.Context, plan Plan, p *Progress, hooks Hooks
 		if bad := metrics.nonFinite(); bad != nil {
 			p.Sums.NonFinite++
 			if plan.StopOnNonFinite {
-				return &NonFiniteError{strings.TrimPrefix(bad.Name, record.LossPrefix), bad.Value, epoch, (epoch-1)*steps + p.Step}
+				return &NonFiniteError{Term: strings.TrimPrefix(bad.Name, record.LossPrefix), Value: bad.Value, Epoch: epoch,
+					Step: (epoch-1)*steps + p.Step}
 			}
 		}
 		if hooks.AfterStep != nil {

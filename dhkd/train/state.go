@@ -13,6 +13,16 @@ import (
 // StudentWeights are copies of the student's parameters and buffers as they are now, by PyTorch's names, on the host.
 func (t *Trainer) StudentWeights() (map[string]*tensors.Tensor, error) { return t.copies(studentScope) }
 
+// Parameters counts the student's trained values.
+func (t *Trainer) Parameters() (n int) {
+	for v := range t.store.Scope("/" + studentScope).IterVariables() {
+		if v.Trainable {
+			n += v.Shape().Size()
+		}
+	}
+	return n
+}
+
 // copies returns the variables of a scope by name. The originals are donated to the next step, so they are copied.
 func (t *Trainer) copies(scope string) (map[string]*tensors.Tensor, error) {
 	values := map[string]*tensors.Tensor{}

@@ -44,7 +44,7 @@ type StepResult struct {
 	Terms     []distill.Term
 	Loss      *Node           // the weighted sum of the terms
 	Alignment *dhkd.Alignment // nil unless aligned or measured
-	Norm      *Node           // of the merged gradient; nil unless clipped
+	Norm      *Node           // of the merged gradient before clipping; nil unless clipped or measured
 	ClipScale *Node           // nil unless clipped
 }
 
@@ -89,8 +89,11 @@ func (st Step) Build(variables *model.Scope, seed uint64, in StepInputs) StepRes
 	default:
 		gradients = Gradient(result.Loss, values...)
 	}
-	if st.SGD.ClipNorm > 0 {
+	switch {
+	case st.SGD.ClipNorm > 0:
 		gradients, result.Norm, result.ClipScale = dhkd.ClipGlobalNorm(gradients, st.SGD.ClipNorm)
+	case st.Measure:
+		result.Norm = Sqrt(dhkd.MeasureAlignment(gradients, gradients).G1Squared)
 	}
 	st.SGD.update(variables.At(momentumScope), parameters, gradients, in.LearningRate)
 	return result

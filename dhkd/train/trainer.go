@@ -132,6 +132,23 @@ func (t *Trainer) Reset(seed uint64) error {
 	return nil
 }
 
+// Close frees the programs, the images and the variables.
+func (t *Trainer) Close() {
+	t.step.Finalize()
+	for _, e := range []*evaluator{t.student, t.teacherEvaluator} {
+		if e != nil {
+			e.counts.Finalize()
+			e.predict.Finalize()
+		}
+	}
+	for _, x := range []*tensors.Tensor{t.train.pixels, t.train.labels, t.test.pixels, t.test.labels, t.teacherLogits} {
+		if x != nil {
+			_ = x.FinalizeAll() // nothing can be done about it
+		}
+	}
+	t.store.Finalize()
+}
+
 // RunStep runs one step on the images with the given indices. The randomness of augmentation and dropout depends on seed, epoch and
 // step alone.
 func (t *Trainer) RunStep(indices []int32, learningRate float64, seed uint64, epoch, step int) (m Metrics, err error) {

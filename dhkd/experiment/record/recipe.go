@@ -79,6 +79,8 @@ type Schedule struct {
 	Epochs     int     `yaml:"epochs" json:"epochs"`
 	Milestones []int   `yaml:"milestones" json:"milestones"`
 	Rate       float64 `yaml:"rate" json:"rate"`
+	// EvaluateEvery so many epochs, and after the last; 0 = after the last alone.
+	EvaluateEvery int `yaml:"evaluate_every,omitempty" json:"evaluate_every,omitempty"`
 }
 
 // Tuning is the search that chose a learning rate: accuracy on pairs held out of the training set.

@@ -107,6 +107,7 @@ func (r Recipe) check(known Names) *problem {
 	}
 	require(len(r.Schedule.Milestones) == 0 || r.Schedule.Rate != 0, "schedule.rate", "is missing")
 	atLeast("schedule.rate", r.Schedule.Rate, 0)
+	count("schedule.evaluate_every", r.Schedule.EvaluateEvery, 0)
 
 	count("batch_size", r.BatchSize, 2)
 	require(r.Dataset.Train == 0 || r.BatchSize <= r.Dataset.Train-r.Dataset.Holdout, "batch_size",

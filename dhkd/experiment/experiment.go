@@ -1,0 +1,148 @@
+// Package experiment turns recipes into records: it loads the data and the teacher, trains, evaluates, and keeps in each run's
+// directory its record, checkpoint, weights and TensorBoard events, so that any run can be interrupted and continued.
+package experiment
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
+	"github.com/dhkd-lab/dhkd-go/dhkd/device"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+	"github.com/dhkd-lab/dhkd-go/dhkd/internal/progress"
+	"github.com/dhkd-lab/dhkd-go/dhkd/train"
+)
+
+// Files in a run's directory beside [record.FileName].
+const (
+	CheckpointFile = "checkpoint.safetensors" // while the run is not finished
+	WeightsFile    = "weights.safetensors"    // of the trained network, after the last epoch
+	EventsDir      = "events"                 // for TensorBoard
+	lockFile       = ".lock"
+)
+
+// saveInterval is how much work a killed run may lose. An interrupted or failed one loses none.
+const saveInterval = 15 * time.Second
+
+// ErrBusy is returned when another process works in the run's directory.
+var ErrBusy = errors.New("another process is working on this run")
+
+// Runner runs recipes. It keeps the data and the compiled programs of the last run for the next one that can use them.
+type Runner struct {
+	Device   *device.Device
+	Dir      string            // records go to Dir/experiment/profile/name-seedN/
+	Data     dataset.Options   // where data are and whether to fetch them; its counts and seed are the recipe's
+	Progress progress.Progress // [progress.New] with Quiet for none
+
+	data       *dataset.Set
+	dataKey    string
+	trainer    *train.Trainer
+	trainerKey string
+}
+
+// Run returns the record of the recipe's run: made anew, continued from a checkpoint, or as it is when the run has ended.
+// The teacher's run must have been completed (see [Runner.RunAll]). When ctx ends the step in progress is finished, all is
+// saved, and the error is [train.ErrInterrupted]. A loss that is NaN or infinite ends the run where the recipe says so: its
+// record is saved as failed and the error is a [train.NonFiniteError].
+func (r *Runner) Run(ctx context.Context, recipe record.Recipe) (*record.Record, error) {
+	if err := recipe.Validate(); err != nil {
+		return nil, fmt.Errorf("recipe of run %s: %w", recipe.Name, err)
+	}
+	dir := record.Dir(r.Dir, recipe)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	lock := flock.New(filepath.Join(dir, lockFile))
+	if locked, err := lock.TryLock(); err != nil {
+		return nil, fmt.Errorf("cannot lock %s: %w", dir, err)
+	} else if !locked {
+		return nil, fmt.Errorf("%s: %w: wait for it, or choose another directory", dir, ErrBusy)
+	}
+	defer lock.Unlock()
+	old, err := existing(dir, recipe)
+	if err != nil {
+		return nil, err
+	}
+	if old != nil && (old.Status == record.Completed || old.Status == record.Failed) {
+		r.Progress.Note(fmt.Sprintf("%s: already %s, kept (%s)", title(recipe), old.Status, dir))
+		return old, failure(old)
+	}
+	job := &job{Runner: r, recipe: recipe, dir: dir, record: old}
+	return job.run(ctx)
+}
+
+// RunAll runs an experiment's recipes in order, teachers first, and returns the records in that order. A run that fails by
+// a loss that is not finite is recorded as failed, and the others go on.
+func (r *Runner) RunAll(ctx context.Context, recipes []record.Recipe) ([]*record.Record, error) {
+	var records []*record.Record
+	var failures []error
+	for _, recipe := range recipes {
+		rec, err := r.Run(ctx, recipe)
+		if rec != nil {
+			records = append(records, rec)
+		}
+		var nonFinite *train.NonFiniteError
+		if errors.As(err, &nonFinite) {
+			failures = append(failures, err)
+		} else if err != nil {
+			return records, err
+		}
+	}
+	return records, errors.Join(failures...)
+}
+
+// existing returns the record in a run's directory, or nil. Nothing of a run with another recipe is touched.
+func existing(dir string, recipe record.Recipe) (*record.Record, error) {
+	path := filepath.Join(dir, record.FileName)
+	old, err := record.Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if field := differs(old.Recipe, recipe); field != "" {
+		return nil, fmt.Errorf("%s holds a run with another recipe (it differs in %s): choose another directory, "+
+			"or move this one away", dir, field)
+	}
+	return old, nil
+}
+
+// differs names the first field in which two recipes differ, or "". Labels do not change a run.
+func differs(a, b record.Recipe) string {
+	a.Label, a.Tuning = b.Label, b.Tuning
+	fields := func(r record.Recipe) map[string]json.RawMessage {
+		text, _ := json.Marshal(r)
+		var m map[string]json.RawMessage
+		_ = json.Unmarshal(text, &m)
+		return m
+	}
+	ma, mb := fields(a), fields(b)
+	for _, name := range []string{"dataset", "teacher", "model", "method", "optimizer", "schedule", "batch_size", "seed",
+		"non_finite"} {
+		if string(ma[name]) != string(mb[name]) {
+			return name
+		}
+	}
+	return ""
+}
+
+// failure is the error of a run that was recorded as failed.
+func failure(r *record.Record) error {
+	if r.Status != record.Failed {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", title(r.Recipe), &train.NonFiniteError{
+		Term: r.Failure.Term, Epoch: r.Failure.Epoch, Step: r.Failure.Step, Message: r.Failure.Message,
+	})
+}
+
+func title(r record.Recipe) string { return fmt.Sprintf("%s seed %d", r.Name, r.Seed) }

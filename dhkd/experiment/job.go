@@ -1,0 +1,251 @@
+package experiment
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+	"github.com/dhkd-lab/dhkd-go/dhkd/internal/progress"
+	"github.com/dhkd-lab/dhkd-go/dhkd/internal/tensorboard"
+	"github.com/dhkd-lab/dhkd-go/dhkd/train"
+	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
+)
+
+// job is one run in progress.
+type job struct {
+	*Runner
+	recipe   record.Recipe
+	dir      string
+	record   *record.Record // nil until set up, unless the run is continued
+	trainer  *train.Trainer
+	events   *tensorboard.Writer
+	started  time.Time
+	lastSave time.Time
+}
+
+func (j *job) path(name string) string { return filepath.Join(j.dir, name) }
+
+func (j *job) run(ctx context.Context) (*record.Record, error) {
+	j.started = time.Now()
+	j.Progress.Start(title(j.recipe))
+	if err := j.setUp(ctx); err != nil {
+		j.Progress.Done("")
+		return nil, fmt.Errorf("%s: %w", title(j.recipe), err)
+	}
+	p, err := j.begin()
+	if err != nil {
+		j.Progress.Done("")
+		return nil, fmt.Errorf("%s: %w", title(j.recipe), err)
+	}
+	defer j.events.Close()
+	err = j.trainer.Fit(ctx, j.plan(), p, train.Hooks{
+		AfterStep:  func(p *train.Progress, m record.Metrics) { j.Progress.Step(j.update(p, m)) },
+		AfterEpoch: j.afterEpoch,
+		Save:       func(p *train.Progress) error { return j.save(p, ctx.Err() != nil) },
+	})
+	return j.finish(p, err)
+}
+
+// setUp loads the data and the teacher and prepares the trainer, or takes those of the run before.
+func (j *job) setUp(ctx context.Context) error {
+	set, err := j.load(ctx, j.recipe.Dataset)
+	if err != nil {
+		return err
+	}
+	j.trainer, err = j.prepare(ctx, set, j.recipe)
+	if err != nil {
+		return err
+	}
+	if err := j.trainer.Reset(j.recipe.Seed); err != nil {
+		return err
+	}
+	if j.record != nil {
+		return nil
+	}
+	j.record = &record.Record{
+		Schema: record.SchemaVersion, Recipe: j.recipe, Status: record.Running, Started: j.started.UTC().Truncate(time.Second),
+		Environment: environment(ctx, j.Device), Data: describe(set, j.recipe.Dataset), Parameters: j.trainer.Parameters(),
+	}
+	if j.recipe.Teacher != nil && j.trainer.Teacher != nil {
+		j.record.Teacher, err = j.teacherRef()
+	}
+	return err
+}
+
+// begin returns the progress to go on from: that of the checkpoint if there is one.
+func (j *job) begin() (*train.Progress, error) {
+	p, err := j.trainer.LoadCheckpoint(j.path(CheckpointFile), j.key())
+	if errors.Is(err, fs.ErrNotExist) {
+		if j.events, err = tensorboard.Create(j.path(EventsDir)); err != nil {
+			return nil, err
+		}
+		return &train.Progress{}, j.save(&train.Progress{}, true)
+	}
+	if err != nil {
+		return nil, err
+	}
+	step := 0
+	if n := len(p.Epochs); n > 0 {
+		step = p.Epochs[n-1].Step
+	}
+	if j.events, err = tensorboard.Resume(j.path(EventsDir), step); err != nil {
+		return nil, err
+	}
+	j.record.Resumed++
+	j.Progress.Note(fmt.Sprintf("%s: continued after epoch %d, step %d of the next", title(j.recipe), len(p.Epochs), p.Step))
+	return p, nil
+}
+
+func (j *job) plan() train.Plan {
+	r := j.recipe
+	return train.Plan{
+		Seed: r.Seed, Epochs: r.Schedule.Epochs, BatchSize: r.BatchSize, LearningRate: r.Optimizer.LearningRate,
+		Milestones: r.Schedule.Milestones, Rate: r.Schedule.Rate, EvaluateEvery: r.Schedule.EvaluateEvery,
+		StopOnNonFinite: r.NonFinite == "stop",
+	}
+}
+
+// key identifies the run that a checkpoint belongs to.
+func (j *job) key() string {
+	recipe := j.recipe
+	recipe.Label, recipe.Tuning = "", nil
+	text, _ := json.Marshal(recipe)
+	return string(text)
+}
+
+func (j *job) afterEpoch(p *train.Progress) {
+	e := p.Epochs[len(p.Epochs)-1]
+	now := time.Now()
+	j.events.Scalar("learning_rate", e.Step, e.LearningRate, now)
+	for name, v := range e.Metrics {
+		j.events.Scalar(name, e.Step, v, now)
+	}
+	j.Progress.Epoch(j.update(p, e.Metrics))
+}
+
+// save stores the record and the checkpoint when it is time.
+func (j *job) save(p *train.Progress, now bool) error {
+	if !now && len(p.Epochs) < j.recipe.Schedule.Epochs && time.Since(j.lastSave) < saveInterval {
+		return nil
+	}
+	j.lastSave = time.Now()
+	if err := j.trainer.SaveCheckpoint(j.path(CheckpointFile), j.key(), p); err != nil {
+		return err
+	}
+	j.fill(p)
+	return errors.Join(j.events.Sync(), j.record.Save(j.path(record.FileName)))
+}
+
+// fill brings the record up to date.
+func (j *job) fill(p *train.Progress) {
+	j.record.Epochs, j.record.Last, j.record.Best = p.Epochs, len(p.Epochs), 0
+	best := -1.0
+	for _, e := range p.Epochs {
+		if top1, ok := e.Metrics[record.MetricStudentTest]; ok && top1 > best {
+			best, j.record.Best = top1, e.Epoch
+		}
+	}
+	j.record.TrainSeconds, j.record.CompileSeconds = p.TrainSeconds, p.CompileSeconds
+	if p.StepSeconds > 0 {
+		images := len(p.Epochs)*j.record.Data.Train + p.Sums.Images
+		j.record.ImagesPerSecond = float64(images) / p.StepSeconds
+	}
+	j.record.Finished = time.Now().UTC().Truncate(time.Second)
+}
+
+// finish records how the run ended.
+func (j *job) finish(p *train.Progress, err error) (*record.Record, error) {
+	var nonFinite *train.NonFiniteError
+	switch {
+	case errors.Is(err, train.ErrInterrupted):
+		j.record.Status = record.Interrupted
+	case errors.As(err, &nonFinite):
+		j.record.Status = record.Failed
+		j.record.Failure = &record.Failure{Message: nonFinite.Error(), Term: nonFinite.Term, Epoch: nonFinite.Epoch, Step: nonFinite.Step}
+	case err != nil:
+		j.Progress.Done("")
+		return j.record, fmt.Errorf("%s: %w", title(j.recipe), err) // as it was saved last: it can be continued
+	default:
+		j.record.Status = record.Completed
+	}
+	j.fill(p)
+	saveErr := j.events.Sync()
+	if j.record.Status == record.Completed {
+		saveErr = errors.Join(saveErr, j.saveWeights())
+	}
+	if saveErr = errors.Join(saveErr, j.record.Save(j.path(record.FileName))); saveErr == nil && j.record.Status != record.Interrupted {
+		saveErr = remove(j.path(CheckpointFile))
+	}
+	j.Progress.Done(j.summary())
+	if err = errors.Join(err, saveErr); err != nil {
+		err = fmt.Errorf("%s: %w", title(j.recipe), err)
+	}
+	return j.record, err
+}
+
+func (j *job) summary() string {
+	switch j.record.Status {
+	case record.Completed:
+		top1, _ := j.record.Value(record.MetricStudentTest, record.AtLast)
+		return fmt.Sprintf("%s: %.2f %% after %d epochs, %.0f s (%.0f images/s)", title(j.recipe), top1, j.record.Last,
+			j.record.TrainSeconds+j.record.CompileSeconds, j.record.ImagesPerSecond)
+	case record.Failed:
+		return fmt.Sprintf("%s: failed: %s", title(j.recipe), j.record.Failure.Message)
+	}
+	return fmt.Sprintf("%s: interrupted after epoch %d; run the same command again to continue", title(j.recipe), j.record.Last)
+}
+
+func (j *job) update(p *train.Progress, m record.Metrics) progress.Update {
+	epochs := j.recipe.Schedule.Epochs
+	steps := (j.record.Data.Train + j.recipe.BatchSize - 1) / j.recipe.BatchSize
+	u := progress.Update{Run: title(j.recipe), Epoch: min(len(p.Epochs)+1, epochs), Epochs: epochs, Step: p.Step, Steps: steps,
+		Metrics: m, Elapsed: time.Since(j.started)}
+	done := len(p.Epochs)*steps + p.Step
+	if p.Step == 0 && len(p.Epochs) > 0 { // an epoch has just ended
+		u.Epoch, u.Step = len(p.Epochs), steps
+	}
+	u.LearningRate = train.MultiStep(j.recipe.Optimizer.LearningRate, j.recipe.Schedule.Milestones, j.recipe.Schedule.Rate, u.Epoch)
+	if p.StepSeconds > 0 {
+		u.ImagesPerSecond = float64(len(p.Epochs)*j.record.Data.Train+p.Sums.Images) / p.StepSeconds
+		u.ETA = time.Duration(p.TrainSeconds / float64(done) * float64(epochs*steps-done) * float64(time.Second))
+	}
+	return u
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// load returns the data set of a recipe, from memory if the run before had the same.
+func (r *Runner) load(ctx context.Context, d record.Dataset) (*dataset.Set, error) {
+	key := fmt.Sprintf("%+v", d)
+	if r.data != nil && r.dataKey == key {
+		return r.data, nil
+	}
+	o := r.Data
+	o.Train, o.Test, o.Seed = d.Train, d.Test, d.Seed
+	set, err := dataset.Load(ctx, d.Name, o)
+	if err == nil && d.Holdout > 0 {
+		set, err = set.Holdout(d.Holdout)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.data, r.dataKey = set, key
+	return set, nil
+}
+
+// model builds a recipe's model for the classes of a data set.
+func model(m record.Model, classes int) (*zoo.Model, error) {
+	return zoo.New(zoo.Config{Name: m.Name, Classes: classes, AuxHead: auxHead(m)})
+}

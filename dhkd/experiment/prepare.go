@@ -1,0 +1,159 @@
+package experiment
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd"
+	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
+	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+	"github.com/dhkd-lab/dhkd-go/dhkd/train"
+	"github.com/dhkd-lab/dhkd-go/dhkd/weights"
+	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
+)
+
+// prepare returns a trainer for the recipe. Runs that differ in seed, learning rate or schedule alone share their programs.
+func (r *Runner) prepare(_ context.Context, set *dataset.Set, recipe record.Recipe) (*train.Trainer, error) {
+	method, err := distill.New(recipe.Method)
+	if err != nil {
+		return nil, err
+	}
+	student, err := model(recipe.Model, set.Classes)
+	if err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	o := recipe.Optimizer
+	config := train.Config{
+		Backend: r.Device.Backend, Data: set, Pad: recipe.Dataset.Pad,
+		Step: train.Step{Model: student, Method: method,
+			SGD: train.SGD{Momentum: o.Momentum, WeightDecay: o.WeightDecay, ClipNorm: o.ClipNorm}},
+	}
+	o.LearningRate = 0
+	key, err := json.Marshal([]any{recipe.Dataset, recipe.Model, recipe.Method, o, recipe.Teacher, recipe.Experiment, recipe.Profile})
+	if err != nil {
+		return nil, err
+	}
+	if r.trainer != nil && r.trainerKey == string(key) {
+		return r.trainer, nil
+	}
+	r.Close()
+	if method.Needs().Teacher {
+		if recipe.Teacher == nil {
+			return nil, fmt.Errorf("method %s learns from a teacher, and the recipe has none: set teacher.run", recipe.Method.Name)
+		}
+		if config.Teacher, err = LoadNetwork(teacherWeights(r.Dir, recipe)); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("its teacher, run %s seed %d, has not been trained yet (%w)", recipe.Teacher.Run, recipe.Teacher.Seed, err)
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	t, err := train.New(config)
+	if err != nil {
+		return nil, err
+	}
+	r.trainer, r.trainerKey = t, string(key)
+	return t, nil
+}
+
+// Close frees the compiled programs and the images on the device.
+func (r *Runner) Close() {
+	if r.trainer != nil {
+		r.trainer.Close()
+		r.trainer = nil
+	}
+}
+
+// teacherWeights is the file that the teacher's run left.
+func teacherWeights(dir string, recipe record.Recipe) string {
+	run := record.Recipe{Experiment: recipe.Experiment, Profile: recipe.Profile, Name: recipe.Teacher.Run, Seed: recipe.Teacher.Seed}
+	return filepath.Join(record.Dir(dir, run), WeightsFile)
+}
+
+// teacherRef identifies the teacher and evaluates it, since what a file says of itself is no measurement.
+func (j *job) teacherRef() (*record.TeacherRef, error) {
+	path := teacherWeights(j.Dir, j.recipe)
+	digest, err := fileSHA256(path)
+	if err != nil {
+		return nil, err
+	}
+	e, err := j.trainer.EvaluateTeacher()
+	if err != nil {
+		return nil, err
+	}
+	return &record.TeacherRef{Model: j.trainer.Teacher.Model.Name, Checkpoint: filepath.Base(path), SHA256: digest, Top1: e.Top1}, nil
+}
+
+// saveWeights writes the trained network with what is needed to use and to judge it.
+func (j *job) saveWeights() error {
+	values, err := j.trainer.StudentWeights()
+	if err != nil {
+		return err
+	}
+	recipe, err := json.Marshal(j.recipe)
+	if err != nil {
+		return err
+	}
+	top1, _ := j.record.Value(record.MetricStudentTest, record.AtLast)
+	mean, std := channels(j.data.Mean), channels(j.data.Std)
+	return train.SaveNetwork(j.path(WeightsFile), &train.Network{Model: j.trainer.Step.Model, Weights: values}, map[string]string{
+		"dataset": j.record.Data.Name, "mean": mean, "std": std, "test_top1": strconv.FormatFloat(top1, 'f', -1, 64), "recipe": string(recipe),
+	})
+}
+
+func channels(v []float32) string {
+	text, _ := json.Marshal(v)
+	return string(text)
+}
+
+// LoadNetwork reads a network from a file that [train.SaveNetwork] wrote: the architecture is the file's.
+func LoadNetwork(path string) (*train.Network, error) {
+	values, metadata, err := weights.LoadSafetensors(path)
+	if err != nil {
+		return nil, err
+	}
+	classes, err := strconv.Atoi(metadata["classes"])
+	if err != nil || metadata["architecture"] == "" {
+		return nil, fmt.Errorf("%s does not say which network it holds: its metadata need architecture and classes", path)
+	}
+	m, err := zoo.New(zoo.Config{Name: metadata["architecture"], Classes: classes, AuxHead: dhkd.AuxHead(metadata["aux_head"])})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &train.Network{Model: m, Weights: values}, nil
+}
+
+func auxHead(m record.Model) dhkd.AuxHead { return dhkd.AuxHead(m.AuxHead) }
+
+func fileSHA256(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func describe(set *dataset.Set, d record.Dataset) record.Data {
+	evaluation := "test"
+	if d.Holdout > 0 {
+		evaluation = "holdout"
+	}
+	return record.Data{
+		Name: set.Name, Classes: set.Classes, Shape: [3]int{set.Channels, set.Height, set.Width},
+		Train: set.Train.Len(), Test: set.Test.Len(), Evaluation: evaluation, SHA256: set.SHA256,
+	}
+}

@@ -1,0 +1,122 @@
+package train
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+	"github.com/dhkd-lab/dhkd-go/dhkd/weights"
+)
+
+// Metadata of a checkpoint file.
+const (
+	checkpointFormat  = "dhkd-checkpoint"
+	checkpointVersion = "1"
+)
+
+// SaveCheckpoint writes the student, the momenta and the progress to a safetensors file, atomically: a run that is killed
+// at any time has the old checkpoint or the new one. run names the run, for [Trainer.LoadCheckpoint].
+func (t *Trainer) SaveCheckpoint(path, run string, p *Progress) error {
+	values := map[string]*tensors.Tensor{}
+	for _, scope := range []string{studentScope, momentumScope} {
+		copies, err := t.copies(scope)
+		if err != nil {
+			return err
+		}
+		for name, value := range copies {
+			values[scope+"/"+name] = value
+		}
+	}
+	progress, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return weights.SaveSafetensors(path, values, map[string]string{
+		"format": checkpointFormat, "version": checkpointVersion, "run": run, "progress": string(progress),
+	})
+}
+
+// LoadCheckpoint sets the trainer to what [Trainer.SaveCheckpoint] wrote and returns the progress. A file that is not there
+// gives an error that is [os.ErrNotExist]; one of another run, program version or network is refused, and the trainer is
+// as it was.
+func (t *Trainer) LoadCheckpoint(path, run string) (*Progress, error) {
+	values, metadata, err := weights.LoadSafetensors(path)
+	if err != nil {
+		return nil, err
+	}
+	refuse := func(format string, args ...any) error {
+		return fmt.Errorf("cannot continue from %s: %s; move the file away to start the run anew", path, fmt.Sprintf(format, args...))
+	}
+	switch {
+	case metadata["format"] != checkpointFormat:
+		return nil, refuse("it is no checkpoint of a run")
+	case metadata["version"] != checkpointVersion:
+		return nil, refuse("it has format version %q, this program reads %q", metadata["version"], checkpointVersion)
+	case metadata["run"] != run:
+		return nil, refuse("it was written by a run with another recipe")
+	}
+	p := &Progress{}
+	if err := json.Unmarshal([]byte(metadata["progress"]), p); err != nil {
+		return nil, refuse("its progress is damaged: %v", err)
+	}
+	if p.Step < 0 || p.Sums.Images < 0 {
+		return nil, refuse("its progress is damaged: step %d of the epoch", p.Step)
+	}
+	student, momenta := map[string]*tensors.Tensor{}, map[string]*tensors.Tensor{}
+	for name, value := range values {
+		if short, ok := strings.CutPrefix(name, studentScope+"/"); ok {
+			student[short] = value
+		} else if short, ok := strings.CutPrefix(name, momentumScope+"/"); ok {
+			momenta[short] = value
+		} else {
+			return nil, refuse("it has an unknown tensor %q", name)
+		}
+	}
+	all, err := t.Step.Model.Initial(t.Backend, t.imageShape(), 0)
+	if err != nil {
+		return nil, err
+	}
+	trained := all[:0:0]
+	for _, w := range all {
+		if w.Trained {
+			trained = append(trained, w)
+		}
+	}
+	if err := matches(all, student); err != nil {
+		return nil, refuse("%v", err)
+	}
+	if err := matches(trained, momenta); err != nil {
+		return nil, refuse("momenta: %v", err)
+	}
+	for _, w := range all {
+		if err := t.set(studentScope, w.Name, student[w.Name], w.Trained); err != nil {
+			return nil, err
+		}
+	}
+	for _, w := range trained {
+		if err := t.set(momentumScope, w.Name, momenta[w.Name], false); err != nil {
+			return nil, err
+		}
+	}
+	if p.Sums.Weighted == nil {
+		p.Sums.Weighted = record.Metrics{}
+	}
+	return p, nil
+}
+
+// Metadata of a file with a network's weights.
+const weightsFormat = "dhkd-weights"
+
+// SaveNetwork writes a network's weights with what is needed to use them: the keys of metadata are added to the architecture.
+func SaveNetwork(path string, n *Network, metadata map[string]string) error {
+	metadata = maps.Clone(metadata)
+	maps.Copy(metadata, map[string]string{
+		"format": weightsFormat, "version": "1", "architecture": n.Model.Name,
+		"classes": fmt.Sprint(n.Model.Classes), "aux_head": string(n.Model.AuxHead),
+	})
+	return weights.SaveSafetensors(path, n.Weights, metadata)
+}
