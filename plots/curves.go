@@ -139,11 +139,12 @@ func curves(s *Summary, o Options, subtitle, alt string, panels []*panelData) (*
 
 // keys is the legend of the runs that any of the panels shows.
 func keys(s *Summary, panels []*panelData) []key {
-	shown, broken := map[*Run]bool{}, false
+	shown := map[*Run]bool{}
+	broken, failed := false, false
 	for _, p := range panels {
 		for _, r := range p.runs {
 			shown[r.Run] = true
-			broken = broken || r.broken || r.failed
+			broken, failed = broken || r.broken, failed || r.failed
 		}
 	}
 	looks := looks(s.Students)
@@ -153,12 +154,13 @@ func keys(s *Summary, panels []*panelData) []key {
 			result = append(result, key{label: run.Label, line: looks[run].line(1.8)})
 		}
 	}
-	if broken {
-		text := "loss not finite from here"
-		if len(panels) == 1 && panels[0].metric == record.MetricStudentTest {
-			text = "failed"
-		}
-		result = append(result, key{label: text, marker: alarm})
+	switch {
+	case broken && failed:
+		result = append(result, key{label: "failed, or not finite from here", marker: alarm})
+	case broken:
+		result = append(result, key{label: "not finite from here", marker: alarm})
+	case failed:
+		result = append(result, key{label: "failed", marker: alarm})
 	}
 	return result
 }

@@ -3,11 +3,14 @@ package plots
 import (
 	"bytes"
 	"fmt"
+	"html"
+	"image/color"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
@@ -62,15 +65,71 @@ func (f *Figure) PNG() ([]byte, error) {
 
 // SVG returns the figure as an SVG document. Its text is text, in Liberation Sans or what stands in for it.
 func (f *Figure) SVG() ([]byte, error) {
-	c := vgsvg.New(f.width, f.height)
+	c := &svgCanvas{Canvas: vgsvg.New(f.width, f.height)}
 	f.draw(draw.New(c))
 	svg, err := written(c)
 	if err != nil {
 		return nil, err
 	}
+	svg = c.withLengths(svg)
 	const family = "font-family:Liberation Sans;"
 	return bytes.ReplaceAll(svg, []byte(family), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif;")), nil
 }
+
+// svgCanvas notes how wide each text is in the font that the layout was measured with. Where a reader's machine has another
+// font, the text is fitted to that width and never runs into its neighbour.
+type svgCanvas struct {
+	*vgsvg.Canvas
+	lengths []vg.Length
+}
+
+func (c *svgCanvas) FillString(face font.Face, at vg.Point, text string) {
+	c.lengths = append(c.lengths, face.Width(text))
+	c.Canvas.FillString(face, at, text)
+}
+
+// withLengths adds the widths to the text elements, which come in the same order.
+func (c *svgCanvas) withLengths(svg []byte) []byte {
+	const element = "<text "
+	parts := bytes.Split(svg, []byte(element)) // text itself has no "<"
+	var b bytes.Buffer
+	b.Write(parts[0])
+	for i, part := range parts[1:] {
+		b.WriteString(element)
+		if c.lengths[i] > 0 {
+			fmt.Fprintf(&b, `textLength="%.2f" lengthAdjust="spacingAndGlyphs" `, c.lengths[i].Points())
+		}
+		b.Write(part)
+	}
+	return b.Bytes()
+}
+
+// InlineSVG returns the figure as an <svg> element for a page of HTML, with Alt as its text alternative. Its neutral colours
+// are the CSS custom properties --figure-ink, -muted, -grid, -rule, -surface and -alarm, so that a page can have a dark mode;
+// where the page does not set them they are those of [Figure.SVG].
+func (f *Figure) InlineSVG() (string, error) {
+	svg, err := f.SVG()
+	if err != nil {
+		return "", err
+	}
+	text := string(svg)
+	text = text[strings.Index(text, "<svg ")+len("<svg "):] // without the XML declaration
+	return `<svg role="img" aria-label="` + html.EscapeString(f.Alt) + `" ` + themed.Replace(text), nil
+}
+
+// themed turns the neutral colours into custom properties.
+var themed = func() *strings.Replacer {
+	var pairs []string
+	for name, c := range map[string]color.NRGBA{
+		"ink": ink, "muted": muted, "grid": grid, "rule": rule, "surface": surface, "alarm": alarm,
+	} {
+		hex := fmt.Sprintf("#%02X%02X%02X", c.R, c.G, c.B)
+		for _, use := range []string{"fill:", "stroke:"} {
+			pairs = append(pairs, use+hex, fmt.Sprintf("%svar(--figure-%s,%s)", use, name, hex))
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}()
 
 // Save writes the figure to path, as PNG or SVG by its extension. The file is whole or, after an error, as it was before.
 func (f *Figure) Save(path string) error {
