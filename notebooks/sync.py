@@ -20,7 +20,7 @@ from run import HERE, one_line, read, write
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="default: every .ipynb beside this file")
+    parser.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="default: all that are here")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="change nothing, and fail where a pair disagrees")
     what.add_argument("--from-ipynb", action="store_true", help="write the .md from the .ipynb")

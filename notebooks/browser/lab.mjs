@@ -1,9 +1,9 @@
-// Runs a notebook in a real JupyterLab, as a reader would: opens it in Chromium, clicks Run All, and looks at what came out.
+// Runs a notebook in a real JupyterLab, as a reader would: opens it in Chromium, clicks Run All, looks at the result.
 //
 //     node notebooks/browser/lab.mjs notebooks/00-quickstart.ipynb --screenshot /tmp/quickstart.png
 //
-// The notebook's file is not changed. Exit status: 0 every cell ran, no error, every picture shows; 1 not so; 2 nothing
-// could be run. Options: --screenshot FILE, --timeout S (for all cells, default 600). CHROMIUM names the browser to use.
+// The notebook's file is not changed. Options: --screenshot FILE; --timeout S (for all cells, default 600). CHROMIUM
+// names the browser. Exit status: 0 every cell ran without error and every picture shows; 1 not so; 2 nothing was run.
 
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -42,7 +42,7 @@ async function main () {
     const { cells, pictures, problems } = await inspect(page)
     if (screenshot) await photograph(page, screenshot)
     for (const problem of problems) console.error(`${notebook}: ${problem}`)
-    console.log(`${notebook}: ${cells} cells ran in JupyterLab, ${pictures} pictures, ${problems.length} problems`)
+    console.log(`${notebook}: in JupyterLab: ${cells} code cells, ${pictures} pictures, ${problems.length} problems`)
     return problems.length ? 1 : 0
   } catch (err) {
     console.error(`lab.mjs: ${notebook}: ${err.message.split('\n')[0]}`)
@@ -129,8 +129,9 @@ function freePort () {
 }
 
 function findBrowser () {
-  const known = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome',
-    '/Applications/Chromium.app/Contents/MacOS/Chromium', '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome']
+  const apps = ['Chromium', 'Google Chrome'].map(app => `/Applications/${app}.app/Contents/MacOS/${app}`)
+  const programs = ['chromium', 'chromium-browser', 'google-chrome'].map(name => `/usr/bin/${name}`)
+  const known = [process.env.CHROMIUM, ...programs, ...apps]
   const found = known.find(path => path && existsSync(path))
   if (!found) throw new Error('no Chromium: install it (Debian: apt-get install chromium) or set CHROMIUM to its path')
   return found
@@ -163,7 +164,7 @@ async function menu (page, title, entry) {
   await page.locator('.lm-Menu-itemLabel', { hasText: new RegExp(`^${entry}$`) }).click()
 }
 
-// outputs gives each code cell's outputs, as they would be saved. (An error looks like any other text in the page itself.)
+// outputs gives each code cell's outputs, as they would be saved. (In the page itself an error is text like any other.)
 function outputs (page) {
   return page.evaluate(() => window.jupyterapp.shell.currentWidget.content.widgets
     .filter(cell => cell.model.type === 'code').map(cell => cell.model.outputs.toJSON()))
@@ -183,7 +184,8 @@ async function inspect (page) {
       }
     }
   })
-  const widths = await page.locator('.jp-Notebook .jp-OutputArea img').evaluateAll(all => all.map(img => img.naturalWidth))
+  const images = page.locator('.jp-Notebook .jp-OutputArea img')
+  const widths = await images.evaluateAll(all => all.map(img => img.naturalWidth))
   const hidden = widths.filter(width => width === 0).length
   if (hidden > 0) problems.push(`${hidden} pictures do not show`)
   return { cells: cells.length, pictures: widths.length, problems }

@@ -1,0 +1,285 @@
+package jupyter
+
+import (
+	"encoding/json"
+	"fmt"
+	"go/format"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const checkout = "../../.."
+
+// TestNotebooksAreClean looks at the committed notebooks. Nothing is run.
+func TestNotebooksAreClean(t *testing.T) {
+	paths, err := filepath.Glob(filepath.Join(checkout, "notebooks", "*.ipynb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(paths) == 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("there is no notebook")
+		}
+		t.Skip("there is no notebook yet")
+	}
+	for _, path := range paths {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			md, err := os.ReadFile(strings.TrimSuffix(path, ".ipynb") + ".md")
+			if err != nil {
+				t.Fatalf("the notebook has no Markdown twin: %v", err)
+			}
+			for _, problem := range lint(data, string(md)) {
+				t.Error(problem)
+			}
+		})
+	}
+}
+
+// lint lists what is wrong with a notebook that is to be committed; md is its Markdown twin.
+func lint(data []byte, md string) (problems []string) {
+	problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	var notebook struct {
+		NBFormat int `json:"nbformat"`
+		Metadata struct {
+			KernelSpec struct{ Name, Language string }
+		}
+		Cells []struct {
+			CellType       string `json:"cell_type"`
+			Source         lines
+			ExecutionCount int `json:"execution_count"`
+			Outputs        []struct {
+				OutputType string `json:"output_type"`
+				EValue     string
+			}
+		}
+	}
+	if err := json.Unmarshal(data, &notebook); err != nil {
+		return []string{fmt.Sprintf("not a notebook: %v", err)}
+	}
+	if notebook.NBFormat != 4 {
+		problem("nbformat is %d, want 4", notebook.NBFormat)
+	}
+	if spec := notebook.Metadata.KernelSpec; spec.Name != "gonb" || spec.Language != "go" {
+		problem("its kernel is %q (%s), want gonb (go)", spec.Name, spec.Language)
+	}
+	if len(data) > 1<<20 {
+		problem("it is %d KiB, and at most 1024 are allowed: smaller or fewer pictures", len(data)>>10)
+	}
+	home, _ := os.UserHomeDir()
+	root, _ := filepath.Abs(checkout)
+	for _, private := range []string{home + "/", root + "/", "/tmp/"} {
+		if strings.Contains(string(data), private) {
+			problem("it has a path of the machine that it ran on: %s", private)
+		}
+	}
+	ran := 0
+	for i, cell := range notebook.Cells {
+		source := string(cell.Source)
+		rest, found := "", false
+		if _, rest, found = strings.Cut(md, strings.TrimSpace(source)); found {
+			md = rest
+		} else {
+			problem("cell %d is not in the Markdown twin at this place: run notebooks/sync.py", i+1)
+		}
+		if cell.CellType != "code" {
+			continue
+		}
+		ran++
+		if cell.ExecutionCount != ran {
+			problem("cell %d has count %d, want %d: run it whole, with notebooks/run.py --inplace", i+1, cell.ExecutionCount, ran)
+		}
+		for _, output := range cell.Outputs {
+			if output.OutputType == "error" {
+				problem("cell %d failed: %s", i+1, output.EValue)
+			}
+		}
+		for _, fragment := range goFragments(source) {
+			formatted, err := format.Source([]byte(fragment))
+			if err != nil {
+				problem("cell %d is not Go: %v", i+1, err)
+			} else if string(formatted) != fragment {
+				problem("cell %d is not as gofmt has it:\n%s", i+1, formatted)
+			}
+		}
+	}
+	return problems
+}
+
+// lines is a notebook's text, which may be one string or several.
+type lines string
+
+func (l *lines) UnmarshalJSON(data []byte) error {
+	var several []string
+	if err := json.Unmarshal(data, &several); err == nil {
+		*l = lines(strings.Join(several, ""))
+		return nil
+	}
+	return json.Unmarshal(data, (*string)(l))
+}
+
+// goFragments gives the stretches of Go in a cell: what lies between GoNB's own lines, which begin with % or !. A cell in
+// another language (%%bash) has none.
+func goFragments(source string) (fragments []string) {
+	first, _, _ := strings.Cut(source, "\n")
+	if strings.HasPrefix(first, "%%") && !slices.Contains([]string{"%%", "%main", "%test"}, strings.Fields(first)[0]) {
+		return nil
+	}
+	var now []string
+	special := false
+	end := func() {
+		if text := strings.Trim(strings.Join(now, "\n"), "\n"); text != "" {
+			fragments = append(fragments, text)
+		}
+		now = nil
+	}
+	for _, line := range strings.Split(source, "\n") {
+		if special || strings.HasPrefix(line, "%") || strings.HasPrefix(line, "!") {
+			end()
+			special = strings.HasSuffix(line, `\`) // goes on in the next line
+			continue
+		}
+		now = append(now, line)
+	}
+	end()
+	return fragments
+}
+
+func TestLint(t *testing.T) {
+	notebook := func(change func(cell map[string]any)) string {
+		cell := map[string]any{
+			"cell_type": "code", "execution_count": 1, "metadata": map[string]any{}, "outputs": []any{},
+			"source": []string{"!echo a \\\n", "  b\n", "import \"fmt\"\n", "\n", "%% --steps=3\n", "fmt.Println(1)"},
+		}
+		change(cell)
+		data, err := json.Marshal(map[string]any{
+			"nbformat": 4, "cells": []any{cell},
+			"metadata": map[string]any{"kernelspec": map[string]string{"name": "gonb", "language": "go"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	good := notebook(func(map[string]any) {})
+	const md = "# Title\n\n```go\n!echo a \\\n  b\nimport \"fmt\"\n\n%% --steps=3\nfmt.Println(1)\n```\n"
+	tests := []struct{ name, data, want string }{
+		{"good", good, ""},
+		{"not JSON", "{", "not a notebook"},
+		{"format", strings.Replace(good, `"nbformat":4`, `"nbformat":3`, 1), "nbformat is 3"},
+		{"kernel", strings.Replace(good, `"gonb"`, `"python3"`, 1), `its kernel is "python3"`},
+		{"path", notebook(func(c map[string]any) { c["metadata"] = "/tmp/gonb_1/main.go" }), "a path of the machine"},
+		{"size", good + strings.Repeat(" ", 1<<20), "KiB"},
+		{"twin", notebook(func(c map[string]any) { c["source"] = "fmt.Println(2)" }), "not in the Markdown twin"},
+		{"not run", notebook(func(c map[string]any) { c["execution_count"] = nil }), "count 0, want 1"},
+		{"error", notebook(func(c map[string]any) {
+			c["outputs"] = []any{map[string]string{"output_type": "error", "evalue": "exit status 2"}}
+		}), "cell 1 failed: exit status 2"},
+		{"not Go", notebook(func(c map[string]any) { c["source"] = "%%\nfmt.Println(1" }), "is not Go"},
+		{"not formatted", notebook(func(c map[string]any) { c["source"] = "%%\nx:=1" }), "gofmt"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := strings.Join(lint([]byte(test.data), md), "; ")
+			if test.want == "" && got != "" || !strings.Contains(got, test.want) {
+				t.Errorf("problems %q, want one with %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestFindInAnEmptyFolder(t *testing.T) {
+	status := Find(t.TempDir())
+	if status.Ready() || len(status.Missing) != 5 || !strings.Contains(status.Missing[0], "dhkd setup --jupyter") {
+		t.Errorf("found %+v", status)
+	}
+	if err := Lab(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "missing nbclient") {
+		t.Errorf("JupyterLab without a set-up: %v", err)
+	}
+	if err := RunNotebook(t.Context(), t.TempDir(), "x.md", nil, nil); err == nil {
+		t.Error("a notebook ran without a set-up")
+	}
+}
+
+// TestRunNotebook runs a notebook on the real kernel. Where Jupyter isn't set up it needs leave to do so, which takes a
+// network and half a minute: DHKD_TEST_JUPYTER=1, or CI.
+func TestRunNotebook(t *testing.T) {
+	root, err := filepath.Abs(checkout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Getenv("DHKD_TEST_JUPYTER") != "" || os.Getenv("CI") != "" {
+		if err := Setup(t.Context(), root, Options{Progress: func(line string) { t.Log(line) }}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status := Find(root); !status.Ready() {
+		t.Skipf("set DHKD_TEST_JUPYTER=1 to set Jupyter up: missing %s", strings.Join(status.Missing, "; "))
+	}
+	dir := filepath.Join(t.TempDir(), "a folder")
+	notebook := func(name, cell string) string {
+		path := filepath.Join(dir, name+".md")
+		write(t, path, "---\njupyter:\n  kernelspec:\n    display_name: Go (gonb)\n    language: go\n    name: gonb\n"+
+			"---\n\n# A test\n\n```go\n"+cell+"\n```\n")
+		return path
+	}
+	t.Run("good", func(t *testing.T) {
+		// The module's own packages must be found without a network.
+		path := notebook("good", `import (
+	"fmt"
+	"os"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+)
+
+%%
+fmt.Printf("%T %s\n", record.Recipe{}, os.Getenv("DHKD_TEST_WORD"))`)
+		env := []string{"DHKD_TEST_WORD=hello", "GOPROXY=off"}
+		if err := RunNotebook(t.Context(), root, path, env, nil); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(filepath.Join(dir, "good.ipynb"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(data), `"record.Recipe hello\n"`) {
+			t.Errorf("the output is missing:\n%s", data)
+		}
+		md, _ := os.ReadFile(path)
+		for _, problem := range lint(data, string(md)) {
+			t.Error(problem)
+		}
+		for _, script := range [][]string{{"sync.py", "--check"}, {"run.py", "--check"}} {
+			python := filepath.Join(root, ".venv", "bin", "python")
+			cmd := exec.Command(python, filepath.Join(root, "notebooks", script[0]), script[1], path)
+			cmd.Env = append(os.Environ(), env...)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s of an unchanged pair: %v\n%s", script, err, out)
+			}
+		}
+	})
+	for name, cell := range map[string]string{
+		"panics":  "%%\npanic(\"oh no\")",
+		"compile": "%%\nundefinedThing()",
+		"command": "!exit 3",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := notebook(name, cell)
+			err := RunNotebook(t.Context(), root, path, nil, nil)
+			if err == nil || !strings.HasPrefix(err.Error(), path+": code cell 1 failed") ||
+				!strings.Contains(err.Error(), strings.Split(cell, "\n")[0]) {
+				t.Errorf("error %v, want one that shows the cell", err)
+			}
+			if isFile(filepath.Join(dir, name+".ipynb")) {
+				t.Error("a notebook that failed was written")
+			}
+		})
+	}
+}
