@@ -21,10 +21,10 @@ var (
 	troubleStyle  = textStyle(8.5, false, alarm)
 )
 
-// AccuracyBars draws a bar per run: the mean over seeds of the last epoch's student/test_top1, in per cent. The error bar
-// is plus and minus one standard deviation where two or more seeds finished; every finished seed is a dot. The teacher's
-// accuracy is a dashed line. A run that failed or is unfinished has no bar and says so; one that went on with a loss that
-// was not finite has its low bar and says so too. The error is that of [Summarize] or of a bad option.
+// AccuracyBars draws a bar per run: the mean over seeds of the last epoch's student/test_top1, in per cent. The error
+// bar is plus and minus one standard deviation where two or more seeds finished; every finished seed is a dot. The
+// teacher's accuracy is a dashed line. A run that failed or is unfinished has no bar and says so; one that went on with
+// a loss that was not finite has its low bar and says so too. The error is that of [Summarize] or of a bad option.
 func AccuracyBars(records []*record.Record, o Options) (*Figure, error) {
 	s, err := summarizeForFigure(records)
 	if err != nil {
@@ -149,7 +149,8 @@ func (b accuracyBars) Plot(c draw.Canvas, p *plot.Plot) {
 		if b.narrow {
 			half = row * 0.2
 			middle -= row * 0.16
-			c.FillText(barLabelStyle, vg.Point{X: c.Min.X, Y: middle + half + 2.5}, shorten(run.Label, barLabelStyle, c.Max.X-c.Min.X))
+			label = shorten(run.Label, barLabelStyle, c.Max.X-c.Min.X)
+			c.FillText(barLabelStyle, vg.Point{X: c.Min.X, Y: middle + half + 2.5}, label)
 		} else {
 			at := vg.Point{X: c.Min.X - 8 - barLabelStyle.Width(label), Y: middle - barLabelStyle.Font.Size*0.5}
 			c.FillText(barLabelStyle, at, label)

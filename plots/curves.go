@@ -17,10 +17,10 @@ import (
 // maxTerms is how many loss terms one figure can show.
 const maxTerms = 12
 
-// TrainingCurves draws student/test_top1 in per cent by epoch, a thick line per run: the mean over seeds, for as long as
-// every seed has a value. Where a run has several seeds each is a thin line. A cross ends a run that failed, dotted vertical
-// lines are the milestones of the learning rate, and the teacher's accuracy is a dashed line. The error is that of
-// [Summarize] or of a bad option, or says that no record has an epoch.
+// TrainingCurves draws student/test_top1 in per cent by epoch, a thick line per run: the mean over seeds, for as long
+// as every seed has a value. Where a run has several seeds each is a thin line. A cross ends a run that failed, dotted
+// vertical lines are the milestones of the learning rate, and the teacher's accuracy is a dashed line. The error is
+// that of [Summarize] or of a bad option, or says that no record has an epoch.
 func TrainingCurves(records []*record.Record, o Options) (*Figure, error) {
 	s, err := summarizeForFigure(records)
 	if err != nil {
@@ -46,10 +46,10 @@ func TrainingCurves(records []*record.Record, o Options) (*Figure, error) {
 	return curves(s, o, subtitle, alt, []*panelData{panel})
 }
 
-// LossCurves draws every loss term by epoch, a panel per term: means over the epoch's batches, before the method's weights.
-// A panel is logarithmic where its values are positive and span more than a factor of 10. A line ends at the epoch before
-// the one where its term was NaN or infinite, and a cross marks the end. The error is that of [Summarize] or of a bad
-// option, or says that no record has a loss term.
+// LossCurves draws every loss term by epoch, a panel per term: means over the epoch's batches, before the method's
+// weights. A panel is logarithmic where its values are positive and span more than a factor of 10. A line ends at the
+// epoch before the one where its term was NaN or infinite, and a cross marks the end. The error is that of [Summarize]
+// or of a bad option, or says that no record has a loss term.
 func LossCurves(records []*record.Record, o Options) (*Figure, error) {
 	s, err := summarizeForFigure(records)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 // Options are choices of the figure's look. The zero value is good for a page or a notebook.
 type Options struct {
 	Title string  // in place of the figure's own title
-	Width float64 // in inches, 3 to 20; 0 means 7.5. The height follows from the content. Below 5.5 the layout is a phone's.
+	Width float64 // in inches, 3 to 20, a phone's layout below 5.5; 0 means 7.5. The height follows from the content.
 	DPI   int     // dots per inch of the PNG, 30 to 600; 0 means 200
 }
 
@@ -76,8 +76,8 @@ func (f *Figure) SVG() ([]byte, error) {
 	return bytes.ReplaceAll(svg, []byte(family), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif;")), nil
 }
 
-// svgCanvas notes how wide each text is in the font that the layout was measured with. Where a reader's machine has another
-// font, the text is fitted to that width and never runs into its neighbour.
+// svgCanvas notes how wide each text is in the font that the layout was measured with. Where a reader's machine has
+// another font, the text is fitted to that width and never runs into its neighbour.
 type svgCanvas struct {
 	*vgsvg.Canvas
 	lengths []vg.Length
@@ -104,9 +104,9 @@ func (c *svgCanvas) withLengths(svg []byte) []byte {
 	return b.Bytes()
 }
 
-// InlineSVG returns the figure as an <svg> element for a page of HTML, with Alt as its text alternative. Its neutral colours
-// are the CSS custom properties --figure-ink, -muted, -grid, -rule, -surface and -alarm, so that a page can have a dark mode;
-// where the page does not set them they are those of [Figure.SVG].
+// InlineSVG returns the figure as an <svg> element for a page of HTML, with Alt as its text alternative. Its neutral
+// colours are the CSS custom properties --figure-ink, -muted, -grid, -rule, -surface and -alarm, so that a page can
+// have a dark mode; where the page does not set them they are those of [Figure.SVG].
 func (f *Figure) InlineSVG() (string, error) {
 	svg, err := f.SVG()
 	if err != nil {
@@ -131,7 +131,8 @@ var themed = func() *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }()
 
-// Save writes the figure to path, as PNG or SVG by its extension. The file is whole or, after an error, as it was before.
+// Save writes the figure to path, as PNG or SVG by its extension. The file is whole or, after an error, as it was
+// before.
 func (f *Figure) Save(path string) error {
 	encode := f.PNG
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {

@@ -8,8 +8,8 @@ import (
 	"gonum.org/v1/plot/cmpimg"
 )
 
-// TestGolden compares the figure of each example with its committed picture. After a wanted change look at the new pictures
-// and keep them: go test ./plots -run TestGolden -regen.
+// TestGolden compares the figure of each example with its committed picture. After a wanted change look at the new
+// pictures and keep them: go test ./plots -run TestGolden -regen.
 func TestGolden(t *testing.T) {
 	for file, example := range map[string]func(){
 		"accuracy_bars.png":        ExampleAccuracyBars,

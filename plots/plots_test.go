@@ -41,8 +41,10 @@ func TestFiguresOfAnyRecord(t *testing.T) {
 		}
 		return m
 	})
+	status := rapid.SampledFrom([]string{record.Running, record.Completed, record.Failed})
 	drawn := map[string]int{}
-	text := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"ce", "", "<script>", "a\x00b\u202e", strings.Repeat("long ", 200)}))
+	text := rapid.OneOf(rapid.String(),
+		rapid.SampledFrom([]string{"ce", "", "<script>", "a\x00b\u202e", strings.Repeat("long ", 200)}))
 	defer func() {
 		for name := range figures {
 			if drawn[name] < 10 {
@@ -54,7 +56,7 @@ func TestFiguresOfAnyRecord(t *testing.T) {
 		var records []*record.Record
 		name, label := text.Draw(t, "name"), text.Draw(t, "label")
 		for i := range rapid.IntRange(1, 3).Draw(t, "records") {
-			r := &record.Record{Schema: record.SchemaVersion, Status: rapid.SampledFrom([]string{"running", "completed", "failed"}).Draw(t, "status")}
+			r := &record.Record{Schema: record.SchemaVersion, Status: status.Draw(t, "status")}
 			r.Recipe.Name, r.Recipe.Label, r.Recipe.Seed = name, label, uint64(i)
 			r.Recipe.Method.Name = "kd"
 			r.Recipe.Schedule = record.Schedule{Epochs: 3, Milestones: rapid.SliceOfN(rapid.Int(), 0, 3).Draw(t, "milestones")}
@@ -71,7 +73,8 @@ func TestFiguresOfAnyRecord(t *testing.T) {
 			}
 			records = append(records, r)
 		}
-		o := plots.Options{Title: text.Draw(t, "title"), Width: rapid.SampledFrom([]float64{0, 3, 4}).Draw(t, "width"), DPI: 30}
+		width := rapid.SampledFrom([]float64{0, 3, 4}).Draw(t, "width")
+		o := plots.Options{Title: text.Draw(t, "title"), Width: width, DPI: 30}
 		for name, draw := range figures {
 			figure, err := draw(records, o)
 			if err != nil {
@@ -118,6 +121,8 @@ func TestSummarizeRefuses(t *testing.T) {
 		change(records[0], records[1])
 		return records
 	}
+	last := func(r *record.Record) record.Metrics { return r.Epochs[39].Metrics }
+	const top1 = record.MetricStudentTest
 	for _, test := range []struct {
 		name    string
 		records []*record.Record
@@ -129,15 +134,17 @@ func TestSummarizeRefuses(t *testing.T) {
 		{"no name", two(func(a, b *record.Record) { a.Recipe.Name = "" }), "no name"},
 		{"status", two(func(a, b *record.Record) { b.Status = "happy" }), `run "kd" seed 1: unknown status "happy"`},
 		{"order", two(func(a, b *record.Record) { b.Epochs[3].Epoch = 1 }), "epoch 1 comes after epoch 3"},
-		{"NaN", two(func(a, b *record.Record) { b.Epochs[39].Metrics[record.MetricStudentTest] = math.NaN() }), "not an accuracy in per cent"},
-		{"over 100", two(func(a, b *record.Record) { b.Epochs[39].Metrics[record.MetricStudentTest] = 101 }), "not an accuracy in per cent"},
+		{"NaN", two(func(a, b *record.Record) { last(b)[top1] = math.NaN() }), "not an accuracy"},
+		{"over 100", two(func(a, b *record.Record) { last(b)[top1] = 101 }), "not an accuracy"},
 		{"cut short", two(func(a, b *record.Record) { b.Epochs = b.Epochs[:7] }), "its last epoch is 7 of 40"},
 		{"no epochs", two(func(a, b *record.Record) { b.Epochs = nil }), "without a single epoch"},
-		{"no metric", two(func(a, b *record.Record) { delete(b.Epochs[39].Metrics, record.MetricStudentTest) }), "has no student/test_top1"},
-		{"profiles", two(func(a, b *record.Record) { b.Recipe.Profile = "smoke" }), `"ce" and "kd" cannot be compared: their profile differs (offline, smoke)`},
+		{"no metric", two(func(a, b *record.Record) { delete(last(b), top1) }), "has no student/test_top1"},
+		{"profiles", two(func(a, b *record.Record) { b.Recipe.Profile = "smoke" }),
+			`"ce" and "kd" cannot be compared: their profile differs (offline, smoke)`},
 		{"data", two(func(a, b *record.Record) { b.Data.SHA256 = nil }), "their SHA-256 of the data differs"},
 		{"seed twice", two(func(a, b *record.Record) { *b = *a }), `two records of run "ce" seed 1`},
-		{"other recipe", two(func(a, b *record.Record) { *b = *a; b.Recipe.Seed, b.Recipe.BatchSize = 2, 7 }), "differ in more than the seed"},
+		{"other recipe", two(func(a, b *record.Record) { *b = *a; b.Recipe.Seed, b.Recipe.BatchSize = 2, 7 }),
+			"differ in more than the seed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := plots.Summarize(test.records)
@@ -194,9 +201,8 @@ func TestTrouble(t *testing.T) {
 		{"failed at step 533", 1, func([]*record.Record) {}},
 		{"failed", 1, func(r []*record.Record) { r[0].Failure = nil }},
 		{"failed at step 533 in all 3 seeds", 3, func([]*record.Record) {}},
-		{"failed at step 533 to 2,000 in 2 of 3 seeds; unfinished: epoch 16 of 40 in 1 of 3 seeds", 3, func(r []*record.Record) {
-			r[1].Failure.Step, r[2].Status = 2000, record.Interrupted
-		}},
+		{"failed at step 533 to 2,000 in 2 of 3 seeds; unfinished: epoch 16 of 40 in 1 of 3 seeds", 3,
+			func(r []*record.Record) { r[1].Failure.Step, r[2].Status = 2000, record.Interrupted }},
 		{"unfinished: epoch 0 of 40", 1, func(r []*record.Record) { r[0].Status, r[0].Epochs = record.Running, nil }},
 	} {
 		records := plotstest.Records(runs, test.seeds)

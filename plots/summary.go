@@ -18,7 +18,8 @@ type Summary struct {
 	Profile    string
 	Dataset    record.Dataset
 	Data       record.Data // as first read; every record agrees on it
-	// Students are the compared runs: methods in the order CE, KD, BinaryKL, CE + BinaryKL, its literal form, DHKD, others.
+	// Students are the compared runs: methods in the order CE, KD, BinaryKL, CE + BinaryKL, its literal form, DHKD,
+	// others.
 	Students []*Run
 	Teacher  *Run // the run that trained the students' teacher; nil when its record is not there
 	// TeacherTop1 is the teacher's top-1 accuracy in per cent: of its own run's last epoch, or else as the students
@@ -109,7 +110,9 @@ func Summarize(records []*record.Record) (*Summary, error) {
 		}
 	}
 	s.takeTeacher()
-	slices.SortStableFunc(s.Students, func(a, b *Run) int { return cmp.Compare(rank(a.Recipe.Method), rank(b.Recipe.Method)) })
+	slices.SortStableFunc(s.Students, func(a, b *Run) int {
+		return cmp.Compare(rank(a.Recipe.Method), rank(b.Recipe.Method))
+	})
 	return s, nil
 }
 
@@ -299,8 +302,9 @@ func (s *Summary) Caption() string {
 	return strings.Join(append(parts, model, seeds), " · ")
 }
 
-// Trouble says in a few words what kept the run, or some of its seeds, from a normal end: "failed at step 533",
-// "failed at step 229 to 533 in 2 of 3 seeds", "unfinished: epoch 12 of 40", "loss not finite from epoch 5". Empty when nothing did.
+// Trouble says in a few words what kept the run, or some of its seeds, from a normal end: "failed at step 533", "failed
+// at step 229 to 533 in 2 of 3 seeds", "unfinished: epoch 12 of 40", "loss not finite from epoch 5". Empty when nothing
+// did.
 func (run *Run) Trouble() string {
 	var failed, unfinished, diverged []int // step, epoch, epoch of each such seed
 	for _, r := range run.Records {
@@ -378,7 +382,8 @@ func BestTop1(r *record.Record) (top1 float64, epoch int) {
 
 // rank orders methods for display.
 func rank(m record.Method) int {
-	if i := slices.Index([]string{"ce", "kd", "binarykl", "ce+binarykl", "ce+binarykl literal", "dhkd"}, methodKey(m)); i >= 0 {
+	order := []string{"ce", "kd", "binarykl", "ce+binarykl", "ce+binarykl literal", "dhkd"}
+	if i := slices.Index(order, methodKey(m)); i >= 0 {
 		return i
 	}
 	return math.MaxInt

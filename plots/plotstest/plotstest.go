@@ -27,8 +27,10 @@ func Quickstart() []Run {
 	return []Run{
 		{Name: "teacher", Label: "Teacher", Method: record.Method{Name: "ce", Gamma: 1}, LR: 0.05, Top1: 52.4},
 		{Name: "ce", Label: "CE", Method: record.Method{Name: "ce", Gamma: 1}, LR: 0.3, Top1: 51.7},
-		{Name: "kd", Label: "KD", Method: record.Method{Name: "kd", Gamma: 0.1, Alpha: 0.9, Temperature: 4}, LR: 0.1, Top1: 54.6},
-		{Name: "binarykl", Label: "BinaryKL", Method: record.Method{Name: "binarykl", Alpha: 1, Temperature: 2}, LR: 0.1, Top1: 53.1},
+		{Name: "kd", Label: "KD", LR: 0.1, Top1: 54.6,
+			Method: record.Method{Name: "kd", Gamma: 0.1, Alpha: 0.9, Temperature: 4}},
+		{Name: "binarykl", Label: "BinaryKL", LR: 0.1, Top1: 53.1,
+			Method: record.Method{Name: "binarykl", Alpha: 1, Temperature: 2}},
 		{Name: "ce-binarykl", Label: "CE + BinaryKL (one head)", LR: 0.05, Top1: 54.8,
 			Method: record.Method{Name: "ce+binarykl", Gamma: 1, Alpha: 1, Temperature: 2}},
 		{Name: "ce-binarykl-literal", Label: "CE + BinaryKL, literal (T = 1)", LR: 0.05, Top1: 54, FailStep: 533,
@@ -82,10 +84,13 @@ func invent(run Run, seed uint64, random *rand.Rand) *record.Record {
 		},
 		Environment: record.Environment{
 			Go: "go1.26 (example)", Commit: "0000000example", GoMLX: "v0.28.2", GoXLA: "v0.4.2", OS: "linux", Arch: "amd64",
-			CPU: "Example CPU @ 2.00GHz", Cores: 2, Backend: "xla:cpu", Device: "example device", Plugin: "example_plugin.so", API: "0.0",
+			CPU: "Example CPU @ 2.00GHz", Cores: 2, Backend: "xla:cpu", Device: "example device",
+			Plugin: "example_plugin.so", API: "0.0",
 		},
-		Data: record.Data{Name: "fashion-pairs-100", Classes: 100, Shape: [3]int{3, 16, 16}, Train: 2000, Test: 10000, Evaluation: "test",
-			SHA256: map[string]string{"example-train-images.gz": strings.Repeat("ab", 32), "example-test-images.gz": strings.Repeat("cd", 32)}},
+		Data: record.Data{Name: "fashion-pairs-100", Classes: 100, Shape: [3]int{3, 16, 16},
+			Train: 2000, Test: 10000, Evaluation: "test",
+			SHA256: map[string]string{
+				"example-train-images.gz": strings.Repeat("ab", 32), "example-test-images.gz": strings.Repeat("cd", 32)}},
 		Teacher: reference, Parameters: 84004, Started: time.Date(2000, 1, 1, 12, 0, 0, 0, time.UTC),
 		TrainSeconds: 20 + 10*random.Float64(), CompileSeconds: 3.2, ImagesPerSecond: 3400 + 400*random.Float64(),
 	}
@@ -100,7 +105,8 @@ func invent(run Run, seed uint64, random *rand.Rand) *record.Record {
 	for e := 1; e <= epochs; e++ {
 		if run.FailStep > 0 && e*steps >= run.FailStep {
 			r.Status = record.Failed
-			r.Failure = &record.Failure{Message: "example: loss term binarykl is +Inf", Term: "binarykl", Epoch: e, Step: run.FailStep}
+			r.Failure = &record.Failure{
+				Message: "example: loss term binarykl is +Inf", Term: "binarykl", Epoch: e, Step: run.FailStep}
 			break
 		}
 		r.Epochs = append(r.Epochs, inventEpoch(run, e, top1, random))

@@ -14,23 +14,28 @@ import (
 const measure = `(() => {
   const shown = e => e.getClientRects().length > 0;
   const figures = [...document.querySelectorAll("figure svg")].filter(shown);
-  const scrolls = e => { for (; e; e = e.parentElement) if (getComputedStyle(e).overflowX == "auto") return true; return false; };
+  const scrolls = e => e && (getComputedStyle(e).overflowX == "auto" || scrolls(e.parentElement));
   return {
     width: document.documentElement.clientWidth,
     overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-    tooWide: [...document.querySelectorAll("main *")].filter(e => shown(e) && !scrolls(e) && !e.closest("svg, .hidden, caption")
+    tooWide: [...document.querySelectorAll("main *")].filter(e => shown(e) && !scrolls(e)
+      && !e.closest("svg, .hidden, caption")
       && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(e => e.outerHTML.slice(0, 80)),
     figures: figures.length,
     emptyFigures: figures.filter(f => f.getBoundingClientRect().height < 100 || !f.getAttribute("aria-label")).length,
     brokenImages: [...document.images].filter(i => !i.complete || i.naturalWidth == 0).length,
-    smallText: Math.min(...figures.flatMap(f => [...f.querySelectorAll("text")]).map(t => t.getBoundingClientRect().height)),
+    smallText: Math.min(...figures.flatMap(f => [...f.querySelectorAll("text")])
+      .map(t => t.getBoundingClientRect().height)),
     headings: [...document.querySelectorAll("h1, h2")].map(h => h.textContent).join("|"),
   };
 })()`
 
 func TestReportInABrowser(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.html")
-	options := report.Options{Title: "Example: six ways to train one student", Commands: []string{"git checkout 0000000example", "make demo"}}
+	options := report.Options{
+		Title:    "Example: six ways to train one student",
+		Commands: []string{"git checkout 0000000example", "make demo"},
+	}
 	if err := report.Save(file, plotstest.Records(plotstest.Quickstart(), 3), options); err != nil {
 		t.Fatal(err)
 	}

@@ -34,8 +34,8 @@ var (
 	pageTemplate = template.Must(template.New("report").Parse(page))
 )
 
-// HTML writes the report: one page that needs no other file and no network. The error is that of [plots.Summarize] or of w;
-// after an error of the former nothing has been written.
+// HTML writes the report: one page that needs no other file and no network. The error is that of [plots.Summarize] or
+// of w; after an error of the former nothing has been written.
 func HTML(w io.Writer, records []*record.Record, o Options) error {
 	s, err := plots.Summarize(records)
 	if err != nil {
@@ -144,7 +144,12 @@ func newView(s *plots.Summary, records []*record.Record, o Options) (*view, erro
 		if len(seeds) > 1 {
 			plural = "seeds "
 		}
-		v.Recipes = append(v.Recipes, recipe{run.Label, plots.Printable(run.Name, 60), plural + strings.Join(seeds, ", "), visible(string(text))})
+		v.Recipes = append(v.Recipes, recipe{
+			Label: run.Label,
+			Name:  plots.Printable(run.Name, 60),
+			Seeds: plural + strings.Join(seeds, ", "),
+			YAML:  visible(string(text)),
+		})
 	}
 	v.Environments = group(runs, environmentOf)
 	v.Teachers = group(runs, teacherOf)

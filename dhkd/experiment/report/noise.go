@@ -10,10 +10,10 @@ import (
 
 // noise is the size, in points, below which two accuracies cannot be told apart, about 95 in 100 times:
 //
-//   - sampling: two standard errors of a difference of two binomial proportions on n test images, after Agresti and Caffo
-//     (2000), which adds a success and a failure to each so that few images or an accuracy of 0 or 100 % claim nothing. The
-//     two runs see the same images, so their errors are alike and the true error of the difference is smaller: this errs on
-//     the side of saying nothing.
+//   - sampling: two standard errors of a difference of two binomial proportions on n test images, after Agresti and
+//     Caffo (2000), which adds a success and a failure to each so that few images or an accuracy of 0 or 100 % claim
+//     nothing. The two runs see the same images, so their errors are alike and the true error of the difference is
+//     smaller: this errs on the side of saying nothing.
 //   - seeds: with two or more seeds each, Welch's standard error of the difference of means times Student's t.
 //
 // The two are added in quadrature. It is infinite when n is not positive or a run has no value.

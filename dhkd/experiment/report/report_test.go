@@ -18,7 +18,8 @@ import (
 // The table and the verdict on a terminal.
 func ExampleText() {
 	runs := plotstest.Quickstart() // invented
-	if err := report.Text(os.Stdout, plotstest.Records([]plotstest.Run{runs[1], runs[2], runs[5], runs[6]}, 1)); err != nil {
+	records := plotstest.Records([]plotstest.Run{runs[1], runs[2], runs[5], runs[6]}, 1)
+	if err := report.Text(os.Stdout, records); err != nil {
 		log.Fatal(err)
 	}
 	// Output:
@@ -46,13 +47,15 @@ func ExampleText() {
 }
 
 // hostile is a text that would do harm wherever it is not shown as text.
-const hostile = `</pre></title><script>alert(1)</script><img src=x onerror=alert(2)>"'` + "`|*_[x](javascript:alert(3))\x1b[31m\n\u202e{{.}}"
+const hostile = `</pre></title><script>alert(1)</script><img src=x onerror=alert(2)>"'` +
+	"`|*_[x](javascript:alert(3))\x1b[31m\n\u202e{{.}}"
 
 func hostileRecords() []*record.Record {
 	all := plotstest.Records(plotstest.Quickstart(), 1)
 	for _, r := range all {
 		r.Recipe.Label += hostile
-		r.Recipe.Experiment, r.Recipe.Profile, r.Recipe.Dataset.Name, r.Recipe.Dataset.Augment = hostile, hostile, hostile, hostile
+		r.Recipe.Experiment, r.Recipe.Profile = hostile, hostile
+		r.Recipe.Dataset.Name, r.Recipe.Dataset.Augment = hostile, hostile
 		r.Recipe.Method.Name, r.Recipe.Model.Name = r.Recipe.Method.Name+hostile, hostile
 		r.Recipe.NonFinite = hostile
 		r.Environment = record.Environment{Go: hostile, Commit: hostile, CPU: hostile, Device: hostile, XLAFlags: hostile}
@@ -96,9 +99,10 @@ func TestHTMLIsSelfContained(t *testing.T) {
 	for _, reference := range regexp.MustCompile(`(?i)(src|href|action|@import|url)\s*[=(]`).FindAllString(page, -1) {
 		t.Errorf("the page refers to something: %s", reference)
 	}
-	for _, want := range []string{"<title>Experiment example</title>", "default-src 'none'", "prefers-color-scheme: dark", "@media print",
-		`<th scope="col"`, `<th scope="row"`, `role="img" aria-label="Bar chart`, "offline profile", "failed at step 533 in all 2 seeds",
-		"learning_rate: 0.3", strings.Repeat("ab", 32)} {
+	for _, want := range []string{
+		"<title>Experiment example</title>", "default-src 'none'", "prefers-color-scheme: dark", "@media print",
+		`<th scope="col"`, `<th scope="row"`, `role="img" aria-label="Bar chart`, "offline profile",
+		"failed at step 533 in all 2 seeds", "learning_rate: 0.3", strings.Repeat("ab", 32)} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
@@ -129,7 +133,8 @@ func TestHTMLOfUnfinishedRuns(t *testing.T) {
 	if err := report.HTML(&b, all, report.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"no figure (no record has an epoch", "unfinished: epoch 0 of 40", "has no finished run to compare"} {
+	for _, want := range []string{
+		"no figure (no record has an epoch", "unfinished: epoch 0 of 40", "has no finished run to compare"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the page lacks %q", want)
 		}
@@ -141,7 +146,8 @@ func TestMarkdown(t *testing.T) {
 	if err := report.Markdown(&b, plotstest.Records(plotstest.Quickstart(), 1)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"**DHKD (two heads), at 55.5 %", "| run | method |", "| KD | kd | 54.6 |", "Profile: offline"} {
+	for _, want := range []string{
+		"**DHKD (two heads), at 55.5 %", "| run | method |", "| KD | kd | 54.6 |", "Profile: offline"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}

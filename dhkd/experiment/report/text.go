@@ -16,14 +16,14 @@ const textWidth = 100
 
 // notes stand under every table.
 var notes = []string{
-	"Accuracies are top-1 in per cent, mean ± standard deviation over the seeds that finished. The last epoch's is the result; " +
-		"the best epoch's is selected on the test images and only shown beside it.",
+	"Accuracies are top-1 in per cent, mean ± standard deviation over the seeds that finished. " +
+		"The last epoch's is the result; the best epoch's is selected on the test images and only shown beside it.",
 	"A difference is “within noise” when it is not larger than two standard errors of sampling the test images, and, " +
 		"with two or more seeds, the spread between them.",
 }
 
-// Text writes the caption, the table of results and the verdict, for a terminal. The error is that of [plots.Summarize] or
-// of w.
+// Text writes the caption, the table of results and the verdict, for a terminal. The error is that of [plots.Summarize]
+// or of w.
 func Text(w io.Writer, records []*record.Record) error {
 	s, err := plots.Summarize(records)
 	if err != nil {
@@ -38,7 +38,8 @@ func Text(w io.Writer, records []*record.Record) error {
 		if r.WithinNoise {
 			toCE += " (within noise)"
 		}
-		fmt.Fprintln(table, strings.Join([]string{r.Label, r.Last, r.Best, toCE, r.Seeds, r.LearningRate, r.Time, r.Speed, r.Status}, "\t"))
+		cells := []string{r.Label, r.Last, r.Best, toCE, r.Seeds, r.LearningRate, r.Time, r.Speed, r.Status}
+		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -63,14 +64,17 @@ func Markdown(w io.Writer, records []*record.Record) error {
 	for _, detail := range j.Details {
 		fmt.Fprintf(&b, "- %s\n", escape(detail))
 	}
-	b.WriteString("\n| run | method | last epoch | best epoch | vs CE | seeds | learning rate | chosen | time | images/s | status |\n" +
+	b.WriteString("\n| run | method | last epoch | best epoch | vs CE | seeds | learning rate | chosen | time | " +
+		"images/s | status |\n" +
 		"|---|---|--:|--:|--:|--:|--:|---|--:|--:|---|\n")
 	for _, r := range rows(s) {
 		toCE := r.ToCE
 		if r.WithinNoise {
 			toCE += " (within noise)"
 		}
-		cells := []string{r.Label, r.Method, r.Last, r.Best, toCE, r.Seeds, r.LearningRate, r.Chosen, r.Time, r.Speed, r.Status}
+		cells := []string{
+			r.Label, r.Method, r.Last, r.Best, toCE, r.Seeds, r.LearningRate, r.Chosen, r.Time, r.Speed, r.Status,
+		}
 		for i := range cells {
 			cells[i] = escape(cells[i])
 		}

@@ -43,10 +43,10 @@ func (c Comparison) Outcome() int {
 	return 0
 }
 
-// Verdict compares DHKD with the other runs of an experiment, and says it whichever wins. The accuracies are those of the
-// last epoch, averaged over the seeds that finished. A difference counts only when it is larger than the noise: two standard
-// errors of sampling the test images and, with two or more seeds, the spread between seeds. Runs of the authors' literal
-// formula are reported but are no baselines. The error is that of [plots.Summarize].
+// Verdict compares DHKD with the other runs of an experiment, and says it whichever wins. The accuracies are those of
+// the last epoch, averaged over the seeds that finished. A difference counts only when it is larger than the noise: two
+// standard errors of sampling the test images and, with two or more seeds, the spread between seeds. Runs of the
+// authors' literal formula are reported but are no baselines. The error is that of [plots.Summarize].
 func Verdict(records []*record.Record) (*Judgement, error) {
 	s, err := plots.Summarize(records)
 	if err != nil {
@@ -120,7 +120,7 @@ func headline(dhkd *plots.Run, comparisons []Comparison) string {
 		clauses = append(clauses, "cannot be told apart from "+list(level, "or"))
 	}
 	if len(clauses) == 0 {
-		return fmt.Sprintf("%s reaches %s %% on the test images; no other run finished, so there is nothing to compare it with.",
+		return fmt.Sprintf("%s reaches %s %%; no other run finished, so there is nothing to compare it with.",
 			dhkd.Label, dhkd.Last)
 	}
 	finished := ""
@@ -148,8 +148,9 @@ func aboutNoise(s *plots.Summary, comparisons []Comparison) []string {
 	images := plots.Thousands(s.TestImages()) + " test images"
 	switch {
 	case most == 1:
-		return []string{fmt.Sprintf("With one seed a run and %s, differences below %s points (two standard errors of sampling) "+
-			"cannot be told apart; how much the accuracy varies from seed to seed was not measured.", images, size)}
+		return []string{fmt.Sprintf("With one seed a run and %s, differences below %s points "+
+			"(two standard errors of sampling) cannot be told apart; "+
+			"how much the accuracy varies from seed to seed was not measured.", images, size)}
 	case fewest == 1:
 		return []string{fmt.Sprintf("With %s and one seed in some runs, differences below %s points cannot be told apart; "+
 			"where a run has one seed, how much it varies from seed to seed was not measured.", images, size)}
@@ -257,7 +258,8 @@ func atEdge(t *record.Tuning, rate float64) bool {
 		return true
 	}
 	byRate := func(a, b record.TuningAccuracy) int { return cmp.Compare(a.LearningRate, b.LearningRate) }
-	return rate <= slices.MinFunc(t.Candidates, byRate).LearningRate || rate >= slices.MaxFunc(t.Candidates, byRate).LearningRate
+	low, high := slices.MinFunc(t.Candidates, byRate), slices.MaxFunc(t.Candidates, byRate)
+	return rate <= low.LearningRate || rate >= high.LearningRate
 }
 
 // signed writes +3.9, −0.4 or ±0.0.

@@ -55,19 +55,22 @@ func TestVerdict(t *testing.T) {
 		never    []string // none may be anywhere
 	}{
 		{
-			name:     "DHKD ahead of all, one seed",
-			records:  records(accuracies{"ce": {50}, "kd": {52}, "ce-binarykl": {53}, "dhkd": {56}}),
-			headline: "DHKD (two heads), at 56.0 %, is ahead of CE (+6.0 points), KD (+4.0 points) and CE + BinaryKL (one head) (+3.0 points).",
-			details: []string{"With one seed a run and 10,000 test images, differences below about 1.4 points (two standard errors of sampling) " +
-				"cannot be told apart; how much the accuracy varies from seed to seed was not measured."},
+			name:    "DHKD ahead of all, one seed",
+			records: records(accuracies{"ce": {50}, "kd": {52}, "ce-binarykl": {53}, "dhkd": {56}}),
+			headline: "DHKD (two heads), at 56.0 %, is ahead of CE (+6.0 points), " +
+				"KD (+4.0 points) and CE + BinaryKL (one head) (+3.0 points).",
+			details: []string{"With one seed a run and 10,000 test images, differences below about 1.4 points " +
+				"(two standard errors of sampling) cannot be told apart; " +
+				"how much the accuracy varies from seed to seed was not measured."},
 			never: []string{"behind", "highest mean"},
 		},
 		{
-			name:     "DHKD level with all, one seed",
-			records:  records(accuracies{"ce": {55.2}, "kd": {54.9}, "ce-binarykl": {55.8}, "dhkd": {55.6}}),
-			headline: "DHKD (two heads), at 55.6 %, cannot be told apart from CE (+0.4 points), KD (+0.7 points) or CE + BinaryKL (one head) (−0.2 points).",
-			details:  []string{"The highest mean is that of CE + BinaryKL (one head), 55.8 %."},
-			never:    []string{"ahead", "behind"},
+			name:    "DHKD level with all, one seed",
+			records: records(accuracies{"ce": {55.2}, "kd": {54.9}, "ce-binarykl": {55.8}, "dhkd": {55.6}}),
+			headline: "DHKD (two heads), at 55.6 %, cannot be told apart from CE (+0.4 points), " +
+				"KD (+0.7 points) or CE + BinaryKL (one head) (−0.2 points).",
+			details: []string{"The highest mean is that of CE + BinaryKL (one head), 55.8 %."},
+			never:   []string{"ahead", "behind"},
 		},
 		{
 			name:     "a baseline wins",
@@ -77,10 +80,13 @@ func TestVerdict(t *testing.T) {
 			never:    []string{"ahead"},
 		},
 		{
-			name:     "every outcome at once, three seeds",
-			records:  records(accuracies{"ce": {51.5, 51.7, 51.9}, "kd": {55.5, 55.6, 55.7}, "ce-binarykl": {59, 59.1, 59.2}, "dhkd": {55.4, 55.6, 55.8}}),
-			headline: "DHKD (two heads), at 55.6 ± 0.2 %, is behind CE + BinaryKL (one head) (−3.5 points), is ahead of CE (+3.9 points) and cannot be told apart from KD (±0.0 points).",
-			details:  []string{"With 3 seeds a run and 10,000 test images, differences below about 1.5 points (sampling error and spread over seeds)"},
+			name: "every outcome at once, three seeds",
+			records: records(accuracies{"ce": {51.5, 51.7, 51.9}, "kd": {55.5, 55.6, 55.7},
+				"ce-binarykl": {59, 59.1, 59.2}, "dhkd": {55.4, 55.6, 55.8}}),
+			headline: "DHKD (two heads), at 55.6 ± 0.2 %, is behind CE + BinaryKL (one head) (−3.5 points), " +
+				"is ahead of CE (+3.9 points) and cannot be told apart from KD (±0.0 points).",
+			details: []string{"With 3 seeds a run and 10,000 test images, differences below about 1.5 points " +
+				"(sampling error and spread over seeds)"},
 		},
 		{
 			name:     "a wide spread over seeds hides what one seed would show",
@@ -95,8 +101,10 @@ func TestVerdict(t *testing.T) {
 			details:  []string{"20 test images"},
 		},
 		{
-			name:     "held-out images count, not test images",
-			records:  each(records(accuracies{"ce": {54}, "dhkd": {57}}), "", func(r *record.Record) { r.Data.Evaluation, r.Recipe.Dataset.Holdout = "holdout", 500 }),
+			name: "held-out images count, not test images",
+			records: each(records(accuracies{"ce": {54}, "dhkd": {57}}), "", func(r *record.Record) {
+				r.Data.Evaluation, r.Recipe.Dataset.Holdout = "holdout", 500
+			}),
 			headline: "DHKD (two heads), at 57.0 %, cannot be told apart from CE (+3.0 points).",
 		},
 		{
@@ -107,22 +115,25 @@ func TestVerdict(t *testing.T) {
 			never:    []string{"Inf", "NaN"},
 		},
 		{
-			name:     "the literal formula failed",
-			records:  each(records(accuracies{"ce": {50}, "ce-binarykl-literal": {54}, "dhkd": {56}}), "ce-binarykl-literal", fail),
+			name: "the literal formula failed",
+			records: each(records(accuracies{"ce": {50}, "ce-binarykl-literal": {54}, "dhkd": {56}}),
+				"ce-binarykl-literal", fail),
 			headline: "DHKD (two heads), at 56.0 %, is ahead of CE (+6.0 points).",
 			details: []string{"CE + BinaryKL, literal (T = 1), the authors' literal float32 formula: failed at step 533, " +
 				"where the loss term binarykl was not finite; until then its best epoch was at "},
 		},
 		{
 			name: "the literal formula collapsed and went on",
-			records: each(records(accuracies{"ce": {50}, "ce-binarykl-literal": {1}, "dhkd": {56}}), "ce-binarykl-literal", func(r *record.Record) {
-				for _, e := range r.Epochs[16:] {
-					e.Metrics[record.MetricNonFinite], e.Metrics["loss/binarykl"] = 32, math.NaN()
-				}
-				r.Epochs[14].Metrics[record.MetricStudentTest] = 54.3
-			}),
+			records: each(records(accuracies{"ce": {50}, "ce-binarykl-literal": {1}, "dhkd": {56}}),
+				"ce-binarykl-literal", func(r *record.Record) {
+					for _, e := range r.Epochs[16:] {
+						e.Metrics[record.MetricNonFinite], e.Metrics["loss/binarykl"] = 32, math.NaN()
+					}
+					r.Epochs[14].Metrics[record.MetricStudentTest] = 54.3
+				}),
 			headline: "DHKD (two heads), at 56.0 %, is ahead of CE (+6.0 points).",
-			details:  []string{"the authors' literal float32 formula: loss not finite from epoch 17; last epoch 1.0 %, best epoch "},
+			details: []string{"the authors' literal float32 formula: loss not finite from epoch 17; " +
+				"last epoch 1.0 %, best epoch "},
 		},
 		{
 			name:     "a literal run that wins is named, though it is no baseline",
@@ -157,17 +168,20 @@ func TestVerdict(t *testing.T) {
 		{
 			name:     "DHKD alone",
 			records:  records(accuracies{"dhkd": {56}}),
-			headline: "DHKD (two heads) reaches 56.0 % on the test images; no other run finished, so there is nothing to compare it with.",
+			headline: "DHKD (two heads) reaches 56.0 %; no other run finished, so there is nothing to compare it with.",
 		},
 		{
-			name:     "learning rate not searched for",
-			records:  each(records(accuracies{"ce": {50}, "dhkd": {56}}), "ce", func(r *record.Record) { r.Recipe.Tuning = nil }),
+			name: "learning rate not searched for",
+			records: each(records(accuracies{"ce": {50}, "dhkd": {56}}), "ce",
+				func(r *record.Record) { r.Recipe.Tuning = nil }),
 			headline: "DHKD (two heads), at 56.0 %, is ahead of CE (+6.0 points).",
-			details:  []string{"The learning rate of CE was given, not chosen by a search: a difference may be the learning rate's."},
+			details: []string{"The learning rate of CE was given, not chosen by a search: " +
+				"a difference may be the learning rate's."},
 		},
 		{
-			name:     "smoke",
-			records:  each(records(accuracies{"ce": {50}, "dhkd": {56}}), "", func(r *record.Record) { r.Recipe.Profile = "smoke" }),
+			name: "smoke",
+			records: each(records(accuracies{"ce": {50}, "dhkd": {56}}), "",
+				func(r *record.Record) { r.Recipe.Profile = "smoke" }),
 			headline: "DHKD (two heads), at 56.0 %, is ahead of CE (+6.0 points).",
 			details:  []string{"This is a smoke run: it shows that the program works, not which method is better."},
 		},
@@ -211,7 +225,8 @@ func TestVerdictNeverClaimsNoise(t *testing.T) {
 			return v
 		}
 		ce, dhkd := values("ce"), values("dhkd")
-		all := each(records(map[string][]float64{"ce": ce, "dhkd": dhkd}), "", func(r *record.Record) { r.Data.Test = images })
+		all := each(records(map[string][]float64{"ce": ce, "dhkd": dhkd}), "",
+			func(r *record.Record) { r.Data.Test = images })
 		got, err := report.Verdict(all)
 		if err != nil {
 			t.Fatal(err)
@@ -267,7 +282,8 @@ func TestVerdictFalseClaims(t *testing.T) {
 					}
 					return v
 				}
-				all := each(records(map[string][]float64{"ce": draw(), "dhkd": draw()}), "", func(r *record.Record) { r.Data.Test = images })
+				all := each(records(map[string][]float64{"ce": draw(), "dhkd": draw()}), "",
+					func(r *record.Record) { r.Data.Test = images })
 				got, err := report.Verdict(all)
 				if err != nil {
 					t.Fatal(err)

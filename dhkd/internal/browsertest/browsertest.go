@@ -1,5 +1,5 @@
-// Package browsertest opens pages in a real browser, headless Chromium, and looks at what came of them: screenshots, values
-// computed by a script, what the console said, and what the page asked the network for.
+// Package browsertest opens pages in a real browser, headless Chromium, and looks at what came of them: screenshots,
+// values computed by a script, what the console said, and what the page asked the network for.
 package browsertest
 
 import (
@@ -23,8 +23,8 @@ var names = []string{"chromium", "chromium-browser", "google-chrome", "google-ch
 const macOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 
 // ErrNotFound is returned by [Find] when there is no browser.
-var ErrNotFound = errors.New("no Chromium found: install it (Debian, Ubuntu: apt-get install --no-install-recommends chromium " +
-	"fonts-dejavu-core) or set CHROMIUM to its path")
+var ErrNotFound = errors.New("no Chromium found: install it " +
+	"(Debian, Ubuntu: apt-get install --no-install-recommends chromium fonts-dejavu-core) or set CHROMIUM to its path")
 
 // Find returns the path of the browser: the environment variable CHROMIUM, or else one of the usual names on the PATH.
 func Find() (string, error) {
@@ -61,8 +61,8 @@ type Page struct {
 	Requests []string        // addresses asked for, other than the page's own and data: URLs
 }
 
-// Open loads url, usually a file:// address, and looks at it. The browser cannot resolve any host name and keeps nothing:
-// its profile is a temporary directory. A page gets a minute.
+// Open loads url, usually a file:// address, and looks at it. The browser cannot resolve any host name and keeps
+// nothing: its profile is a temporary directory. A page gets a minute.
 func Open(ctx context.Context, url string, v View) (*Page, error) {
 	path, err := Find()
 	if err != nil {
@@ -78,8 +78,9 @@ func Open(ctx context.Context, url string, v View) (*Page, error) {
 	return b.look(url, v)
 }
 
-// OpenTest is [Open] for a test: it skips the test where there is no browser, but fails it where CI is set; and it writes
-// the screenshot to name.png in the directory that the environment variable DHKD_SCREENSHOTS names, or else in t.TempDir.
+// OpenTest is [Open] for a test: it skips the test where there is no browser, but fails it where CI is set; and it
+// writes the screenshot to name.png in the directory that the environment variable DHKD_SCREENSHOTS names, or else in
+// t.TempDir.
 func OpenTest(t *testing.T, name, url string, v View) *Page {
 	t.Helper()
 	page, err := Open(t.Context(), url, v)
@@ -166,7 +167,8 @@ func (b *browser) look(url string, v View) (*Page, error) {
 		return nil, err
 	}
 	var screenshot struct{ Data string }
-	if err := b.call("Page.captureScreenshot", object{"format": "png", "captureBeyondViewport": true}, &screenshot); err != nil {
+	whole := object{"format": "png", "captureBeyondViewport": true}
+	if err := b.call("Page.captureScreenshot", whole, &screenshot); err != nil {
 		return nil, err
 	}
 	if page.PNG, err = base64.StdEncoding.DecodeString(screenshot.Data); err != nil {

@@ -20,8 +20,11 @@ func TestOpen(t *testing.T) {
 	if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	page := OpenTest(t, "bad", "file://"+strings.ReplaceAll(file, " ", "%20"), View{Width: 390, Height: 800, Mobile: true, Dark: true,
-		Script: `Promise.resolve([innerWidth, getComputedStyle(document.body).backgroundColor, document.images[0].naturalWidth])`})
+	page := OpenTest(t, "bad", "file://"+strings.ReplaceAll(file, " ", "%20"), View{
+		Width: 390, Height: 800, Mobile: true, Dark: true,
+		Script: `Promise.resolve([innerWidth, getComputedStyle(document.body).backgroundColor,
+			document.images[0].naturalWidth])`,
+	})
 	if got := string(page.Value); got != `[390,"rgb(0, 0, 0)",0]` {
 		t.Errorf("script: %s", got)
 	}

@@ -11,8 +11,8 @@ import (
 
 type object = map[string]any
 
-// browser is a running Chromium, spoken to over two pipes in its DevTools protocol: JSON messages that end with a zero byte.
-// https://chromedevtools.github.io/devtools-protocol/
+// browser is a running Chromium, spoken to over two pipes in its DevTools protocol: JSON messages that end with a zero
+// byte. https://chromedevtools.github.io/devtools-protocol/
 type browser struct {
 	command  *exec.Cmd
 	cancel   context.CancelFunc
@@ -52,8 +52,9 @@ func start(ctx context.Context, path string) (_ *browser, err error) {
 	}
 	defer theirOut.Close()
 	b.pipe, b.from = ourIn, bufio.NewReader(ourIn)
-	command := exec.CommandContext(ctx, path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-		"--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+	command := exec.CommandContext(ctx, path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+		"--no-first-run", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
+		"--disable-sync",
 		"--disable-extensions", "--disable-default-apps", "--no-default-browser-check", "--hide-scrollbars", "--mute-audio",
 		"--host-resolver-rules=MAP * ~NOTFOUND", "--user-data-dir="+profile, "--remote-debugging-pipe", "about:blank")
 	command.ExtraFiles = []*os.File{theirIn, theirOut} // 3 and 4, as the browser expects
