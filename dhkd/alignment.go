@@ -3,12 +3,13 @@ package dhkd
 import (
 	"math"
 
+	"github.com/gomlx/compute/support/xslices"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/support/exceptions"
 )
 
-// Alignment describes how two gradients of the same parameters lie to each other; all fields are scalars of the gradients'
-// dtype. The parameters are taken together, as one long vector.
+// Alignment describes how two gradients of the same parameters lie to each other; all fields are scalars of the
+// gradients' dtype. The parameters are taken together, as one long vector.
 type Alignment struct {
 	Dot         *Node // <g1, g2>
 	G1Squared   *Node // ||g1||²
@@ -18,16 +19,16 @@ type Alignment struct {
 	Coefficient *Node // c = max(0, -<g1, g2>) / ||g1||², 0 when g1 is 0
 }
 
-// AlignGradients combines the gradients of the two losses: logitGradients, g2 (of alpha BinaryKLNorm), loses its component
-// against ceGradients, g1 (of gamma CrossEntropy), which stays as it is:
+// AlignGradients combines the gradients of the two losses: logitGradients, g2 (of alpha BinaryKLNorm), loses its
+// component against ceGradients, g1 (of gamma CrossEntropy), which stays as it is:
 //
 //	merged = g1 + g2 - min(0, <g1, g2>)/||g1||² g1 = (1+c) g1 + g2,      c = max(0, -<g1, g2>) / ||g1||²
 //
-// so that in conflict <merged, g1> = ||g1||². Both slices have one gradient for each student parameter, all of them, both
-// heads included, in the same order and of the same shapes, with zeros where a parameter has no part in a loss (as
-// [Gradient] gives them): the dot product and the norm are global, one each a step, and the main head counts in ||g1||².
-// Weight decay and momentum come after. Source: paper, gradient alignment; the reference implementation's OptimGradAlign,
-// a one-sided PCGrad (Yu et al. 2020).
+// so that in conflict <merged, g1> = ||g1||². Both slices have one gradient for each student parameter, all of them,
+// both heads included, in the same order and of the same shapes, with zeros where a parameter has no part in a loss (as
+// [Gradient] gives them): the dot product and the norm are global, one each a step, and the main head counts in
+// ||g1||². Weight decay and momentum come after. Source: paper, gradient alignment; the reference implementation's
+// OptimGradAlign, a one-sided PCGrad (Yu et al. 2020).
 func AlignGradients(ceGradients, logitGradients []*Node) (merged []*Node, alignment Alignment) {
 	alignment = MeasureAlignment(ceGradients, logitGradients)
 	scale := AddScalar(alignment.Coefficient, 1)
@@ -63,8 +64,8 @@ func MeasureAlignment(ceGradients, logitGradients []*Node) Alignment {
 }
 
 // ClipGlobalNorm scales the gradients so that the norm of all of them together is at most limit, as PyTorch's
-// clip_grad_norm_ does: scale = min(1, limit / (norm + 1e-6)). It returns the scaled gradients, and the norm before and the
-// scale as scalars. limit must be positive and finite. As there, a NaN anywhere makes every entry NaN.
+// clip_grad_norm_ does: scale = min(1, limit / (norm + 1e-6)). It returns the scaled gradients, and the norm before and
+// the scale as scalars. limit must be positive and finite. As there, a NaN anywhere makes every entry NaN.
 func ClipGlobalNorm(gradients []*Node, limit float64) (clipped []*Node, norm, scale *Node) {
 	if !(limit > 0) || math.IsInf(limit, 1) {
 		exceptions.Panicf("ClipGlobalNorm: the limit must be a positive, finite number, got %g", limit)
@@ -85,7 +86,13 @@ func ClipGlobalNorm(gradients []*Node, limit float64) (clipped []*Node, norm, sc
 func innerProduct(a, b []*Node) *Node {
 	terms := make([]*Node, len(a))
 	for i := range a {
-		terms[i] = ReduceAllSum(Mul(a[i], b[i]))
+		product := Mul(a[i], b[i])
+		if product.Rank() > 1 {
+			// In two stages: the Go backend adds up from first to last, which in float32 costs three digits over a
+			// million terms.
+			product = ReduceSum(product, xslices.Iota(1, product.Rank()-1)...)
+		}
+		terms[i] = ReduceAllSum(product)
 	}
 	return ReduceAllSum(Stack(terms, 0))
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 	"pgregory.net/rapid"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd"
@@ -56,7 +57,8 @@ func TestAlignGradients(t *testing.T) {
 		})
 
 		// The opposite of a gradient cancels out; a zero gradient is nobody's enemy.
-		g1, zero, opposite := []float64{1, 2, 3, 4, 5, 6, 7}, make([]float64, 7), []float64{-2, -4, -6, -8, -10, -12, -14}
+		g1, opposite := []float64{1, 2, 3, 4, 5, 6, 7}, []float64{-2, -4, -6, -8, -10, -12, -14}
+		zero := make([]float64, 7)
 		for _, test := range []struct {
 			name             string
 			g1, g2, want     []float64
@@ -102,7 +104,14 @@ func TestClipGlobalNorm(t *testing.T) {
 			near(t, "first gradient", out[0][0], float64(test.a[0])*test.scale, 1e-6)
 			near(t, "second gradient", out[1][0], float64(test.b)*test.scale, 1e-6)
 		}
-		out := call(t, exec, []float32{float32(math.NaN()), 1}, float32(1))
+		many := make([]float32, 1<<20)
+		for i := range many {
+			many[i] = 0.1
+		}
+		out := call(t, exec, tensors.FromFlatDataAndDimensions(many, 1<<10, 1<<10), float32(0))
+		near(t, "norm of a million entries", out[2][0], 102.4, 5e-5)
+
+		out = call(t, exec, []float32{float32(math.NaN()), 1}, float32(1))
 		if !math.IsNaN(out[0][1]) || !math.IsNaN(out[1][0]) {
 			t.Errorf("gradients beside a NaN: %v, want NaN", out)
 		}
@@ -118,7 +127,8 @@ func TestAlignmentArguments(t *testing.T) {
 		{"none", func(x, y *graph.Node) { dhkd.AlignGradients(nil, nil) }, "two gradients for each"},
 		{"one missing", func(x, y *graph.Node) { dhkd.MeasureAlignment([]*graph.Node{x, y}, []*graph.Node{x}) },
 			"got 2 and 1"},
-		{"shapes", func(x, y *graph.Node) { dhkd.MeasureAlignment([]*graph.Node{x}, []*graph.Node{y}) }, "must be equal"},
+		{"shapes", func(x, y *graph.Node) { dhkd.MeasureAlignment([]*graph.Node{x}, []*graph.Node{y}) },
+			"must be equal"},
 		{"limit", func(x, y *graph.Node) { dhkd.ClipGlobalNorm([]*graph.Node{x}, 0) }, "limit"},
 		{"infinite limit", func(x, y *graph.Node) { dhkd.ClipGlobalNorm([]*graph.Node{x}, math.Inf(1)) }, "limit"},
 		{"nothing to clip", func(x, y *graph.Node) { dhkd.ClipGlobalNorm(nil, 1) }, "no gradients"},

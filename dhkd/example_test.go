@@ -10,8 +10,8 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd"
 )
 
-// Two logit vectors that differ by a constant are the same to the softmax and not to the sigmoids: BinaryKL carries what KL
-// does not see. This is figure 1(a) of the paper.
+// Two logit vectors that differ by a constant are the same to the softmax and not to the sigmoids: BinaryKL carries
+// what KL does not see. This is figure 1(a) of the paper.
 func Example() {
 	backend, err := compute.NewWithConfig("go")
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 //
 //	L = -(1/N) sum_i log softmax(z_i)[y_i]      dL/dz = (softmax(z) - onehot(y)) / N
 //
-// logits: [N, C], C >= 2; labels: [N], of an integer dtype. A graph cannot refuse a label outside 0..C-1, so such a label
-// makes the loss and its row of the gradient NaN. Source: the reference implementation's nn.CrossEntropyLoss.
+// logits: [N, C], C >= 2; labels: [N], of an integer dtype. A graph cannot refuse a label outside 0..C-1, so such a
+// label makes the loss and its row of the gradient NaN. Source: the reference implementation's nn.CrossEntropyLoss.
 func CrossEntropy(logits, labels *Node) *Node {
 	checkLogits("CrossEntropy", logits, 2)
 	batch, classes := logits.Shape().Dim(0), logits.Shape().Dim(1)
@@ -54,9 +54,9 @@ func KL(student, teacher *Node, temperature float64) *Node {
 //
 //	s = sigma(z/T)      L = (T²/N) sum_ik [ st log(st/ss) + (1-st) log((1-st)/(1-ss)) ]      dL/dzs = T (ss - st) / N
 //
-// student, teacher: [N, C]. Unlike [KL] it also pins the level of the logits. With a = zs/T, b = zt/T and
-// sp(x) = log(1+e^x) a term is sp(a) - sp(b) - st (a-b); it is unchanged when both logits change sign, so it is evaluated
-// where b <= 0, and there no large numbers cancel. Source: paper, BinaryKL loss; the reference implementation's BinaryKL.py,
+// student, teacher: [N, C]. Unlike [KL] it also pins the level of the logits. With a = zs/T, b = zt/T and sp(x) =
+// log(1+e^x) a term is sp(a) - sp(b) - st (a-b); it is unchanged when both logits change sign, so it is evaluated where
+// b <= 0, and there no large numbers cancel. Source: paper, BinaryKL loss; the reference implementation's BinaryKL.py,
 // whose clamped form is [LiteralBinaryKL].
 func BinaryKL(student, teacher *Node, temperature float64) *Node {
 	checkPair("BinaryKL", student, teacher, temperature, 1)
@@ -69,15 +69,16 @@ func BinaryKL(student, teacher *Node, temperature float64) *Node {
 	})
 }
 
-// BinaryKLNorm is the paper's BinaryKL-Norm: the binary divergence between (1/2, 1/2) and sigma of the difference of the
-// logits, so that every class has its optimum at the same point, where the curvature does not depend on the teacher:
+// BinaryKLNorm is the paper's BinaryKL-Norm: the binary divergence between (1/2, 1/2) and sigma of the difference of
+// the logits, so that every class has its optimum at the same point, where the curvature does not depend on the
+// teacher:
 //
 //	d = (zs-zt)/T      L = (T²/N) sum_ik [ 1/2 log(1/2 / sigma(d)) + 1/2 log(1/2 / (1-sigma(d))) ]
 //	                     = (T²/N) sum_ik log cosh(d/2)                       dL/dzs = (T/2) tanh(d/2) / N
 //
 // student (the auxiliary head's logits), teacher: [N, C]. No statistic is normalised, whatever the name suggests. It is
-// evaluated as |d|/2 + log1p(expm1(-|d|)/2), which is exactly 0 at d = 0. Source: paper, BinaryKL-Norm loss; the reference implementation's
-// BinaryKLNorm.py, whose clamped form is [LiteralBinaryKLNorm].
+// evaluated as |d|/2 + log1p(expm1(-|d|)/2), which is exactly 0 at d = 0. Source: paper, BinaryKL-Norm loss; the
+// reference implementation's BinaryKLNorm.py, whose clamped form is [LiteralBinaryKLNorm].
 func BinaryKLNorm(student, teacher *Node, temperature float64) *Node {
 	checkPair("BinaryKLNorm", student, teacher, temperature, 1)
 	d := DivScalar(Sub(StopGradient(student), StopGradient(teacher)), temperature)
@@ -86,8 +87,8 @@ func BinaryKLNorm(student, teacher *Node, temperature float64) *Node {
 	})
 }
 
-// withGradient is value with the given gradient with respect to x, whatever value was computed from. The term that carries
-// the gradient is x - x, which is exactly zero for finite x.
+// withGradient is value with the given gradient with respect to x, whatever value was computed from. The term that
+// carries the gradient is x - x, which is exactly zero for finite x.
 func withGradient(x, value *Node, gradient func() *Node) *Node {
 	hook := IdentityWithCustomGradient(x, func(_, v *Node) *Node { return Mul(v, gradient()) })
 	return Add(StopGradient(value), ReduceAllSum(Sub(hook, StopGradient(x))))

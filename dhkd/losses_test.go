@@ -138,7 +138,8 @@ func TestCrossEntropyLabels(t *testing.T) {
 		for _, outside := range []int32{-1, 3} {
 			out := call(t, exec, logits, []int32{outside, 0})
 			if !math.IsNaN(out[0][0]) || !math.IsNaN(out[1][0]) || math.IsNaN(out[1][3]) {
-				t.Errorf("label %d: loss %v, gradient %v; want NaN in the loss and in the first row", outside, out[0], out[1])
+				t.Errorf("label %d: loss %v, gradient %v; want NaN in the loss and in the first row",
+					outside, out[0], out[1])
 			}
 		}
 	})

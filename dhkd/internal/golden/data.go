@@ -17,8 +17,8 @@ import (
 
 const maxImageFile = 1 << 30
 
-// verifyData checks the reader of CIFAR-100's binary format, that it refuses the damaged files of the case, and the host's
-// reference for normalisation, crop and flip.
+// verifyData checks the reader of CIFAR-100's binary format, that it refuses the damaged files of the case, and the
+// host's reference for normalisation, crop and flip.
 func verifyData(_ context.Context, _ compute.Backend, c *fixture.Case, r *Result) error {
 	var file string
 	var mean, std []float32
@@ -41,7 +41,7 @@ func verifyData(_ context.Context, _ compute.Backend, c *fixture.Case, r *Result
 	}
 	n := images.Len()
 	if len(mean) != channels || len(std) != channels || n == 0 || len(images.Pixels) != n*imageSize {
-		return fmt.Errorf("%s: %d images with %d pixels, %d means and %d standard deviations, want %d of each per channel",
+		return fmt.Errorf("%s: %d images with %d pixels; %d means and %d standard deviations, want %d",
 			file, n, len(images.Pixels), len(mean), len(std), channels)
 	}
 	for i, name := range []string{"coarse", "fine"} {

@@ -17,8 +17,8 @@ import (
 )
 
 // verifyLosses checks the losses and their gradients with respect to the student's logits, in float32 and, where the
-// backend has it, float64. Three forms of case exist: named terms on one batch, terms swept over many batches of one entry,
-// and named values of terms between pairs of logits.
+// backend has it, float64. Three forms of case exist: named terms on one batch, terms swept over many batches of one
+// entry, and named values of terms between pairs of logits.
 func verifyLosses(ctx context.Context, backend compute.Backend, c *fixture.Case, r *Result) error {
 	verify := verifyBatch
 	switch {
@@ -154,9 +154,10 @@ func verifySweep(backend compute.Backend, c *fixture.Case, dtype dtypes.DType, r
 	return nil
 }
 
-// verifyLiteral compares the reference implementation's clamped forms. Near saturation their result hangs on the last bit of
-// the sigmoid, so the value may be off by what one bit does; a saturated entry is infinite, NaN or 0 depending on the
-// PyTorch release, so its gradient is not compared; and the value is not either when an entry is at the very edge of that.
+// verifyLiteral compares the reference implementation's clamped forms. Near saturation their result hangs on the last
+// bit of the sigmoid, so the value may be off by what one bit does; a saturated entry is infinite, NaN or 0 depending
+// on the PyTorch release, so its gradient is not compared; and the value is not either when an entry is at the very
+// edge of that.
 func verifyLiteral(c *fixture.Case, t term, dtype dtypes.DType, batch lossBatch, got lossResult, tolerance float64,
 	r *Result) error {
 	value, err := c.Floats(t.name + "/literal_value" + suffix(dtype))
@@ -198,8 +199,8 @@ const (
 	binaryCrossEntropyPrefix = "bce_sum_student_label"
 )
 
-// verifyPairs checks values named student_<a>_teacher_<b>/<term>, where a and b are tensors of the case, and the tensors
-// softmax_<a> and sigmoid_<a>.
+// verifyPairs checks values named student_<a>_teacher_<b>/<term>, where a and b are tensors of the case, and the
+// tensors softmax_<a> and sigmoid_<a>.
 func verifyPairs(backend compute.Backend, c *fixture.Case, dtype dtypes.DType, r *Result) error {
 	tolerance, err := c.Tolerance(toleranceField(dtype, "float32"))
 	if err != nil {
@@ -247,13 +248,14 @@ func verifyPairs(backend compute.Backend, c *fixture.Case, dtype dtypes.DType, r
 		if err != nil {
 			return err
 		}
-		r.MaxAbsolute(fmt.Sprintf("%s %s", j.name, dtype), results[j.term]["value"], []float64{values[j.name]}, tolerance)
+		r.MaxAbsolute(fmt.Sprintf("%s %s", j.name, dtype), results[j.term]["value"], []float64{values[j.name]},
+			tolerance)
 	}
 	return verifyProbabilities(backend, c, dtype, tolerance, r)
 }
 
-// pairTerm is the term of a value, with the labels or the teacher that its name asks for. The sum over the classes of the
-// binary cross-entropies with the label is the BinaryKL at T = 1 from a teacher that is certain of every class.
+// pairTerm is the term of a value, with the labels or the teacher that its name asks for. The sum over the classes of
+// the binary cross-entropies with the label is the BinaryKL at T = 1 from a teacher that is certain of every class.
 func pairTerm(name string, batch lossBatch) (term, lossBatch, error) {
 	if text, ok := strings.CutPrefix(name, crossEntropyPrefix); ok {
 		label, err := parseLabel(text, batch)
@@ -280,7 +282,8 @@ func parseLabel(text string, batch lossBatch) (int64, error) {
 	return label, nil
 }
 
-func verifyProbabilities(backend compute.Backend, c *fixture.Case, dtype dtypes.DType, tolerance float64, r *Result) error {
+func verifyProbabilities(backend compute.Backend, c *fixture.Case, dtype dtypes.DType, tolerance float64,
+	r *Result) error {
 	functions := []string{"softmax_", "sigmoid_"}
 	exec, err := graph.NewExec(backend, func(logits *graph.Node) (softmax, sigmoid *graph.Node) {
 		return graph.Softmax(logits), graph.Sigmoid(logits)

@@ -58,12 +58,22 @@ func TestVerifyNotices(t *testing.T) {
 		{"another temperature", "losses_sweep_T1", func(f map[string]any) { f["T"] = 1.001 }, "bkl"},
 		{"no terms", "losses_n4_c3", func(f map[string]any) { f["terms"] = map[string]any{} }, "names no terms"},
 		{"unsupported", "schedule", func(f map[string]any) { f["group"] = "baseline" }, "not supported yet"},
+		{"another mean", "../../internal/golden/testdata/data_mini", func(f map[string]any) {
+			f["mean"] = []float64{0.5071, 0.4877, 0.4408}
+		}, "normalised_f32"},
+		{"another padding", "../../internal/golden/testdata/data_mini", func(f map[string]any) {
+			f["augment"] = "pad with 5 zero pixels"
+		}, "augmented_u8"},
+		{"a good file called damaged", "../../internal/golden/testdata/data_mini", func(f map[string]any) {
+			f["bad_files"] = map[string]any{"mini.bin": "it is fine"}
+		}, "mini.bin is refused"},
 		{"no group", "schedule", func(f map[string]any) { delete(f, "group") }, "not a reference case"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "case")
-			if err := os.CopyFS(dir, os.DirFS(filepath.Join("..", "..", "testdata", "golden", test.source))); err != nil {
+			source := filepath.Join("..", "..", "testdata", "golden", test.source)
+			if err := os.CopyFS(dir, os.DirFS(source)); err != nil {
 				t.Fatal(err)
 			}
 			path := filepath.Join(dir, "case.json")
