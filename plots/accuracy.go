@@ -117,7 +117,8 @@ func (b accuracyBars) limit() float64 {
 func (accuracyBars) finished(run *Run) []float64 {
 	var values []float64
 	for _, r := range run.Done {
-		values = append(values, r.Epochs[len(r.Epochs)-1].Metrics[record.MetricStudentTest])
+		top1, _ := r.Value(record.MetricStudentTest, record.AtLast)
+		values = append(values, top1)
 	}
 	return values
 }
@@ -130,10 +131,27 @@ func (b accuracyBars) headroom() vg.Length {
 	return 0
 }
 
+// maxLabelWidth is how wide a label left of its bar can be; a longer one takes two lines.
+const maxLabelWidth = vg.Length(165)
+
+// labelLines is a label left of its bar.
+func labelLines(label string) []string {
+	lines := wrap(label, barLabelStyle, maxLabelWidth)
+	if len(lines) > 2 {
+		lines = []string{lines[0], strings.Join(lines[1:], " ")}
+	}
+	for i := range lines {
+		lines[i] = shorten(lines[i], barLabelStyle, maxLabelWidth)
+	}
+	return lines
+}
+
 func (b accuracyBars) labelWidth() vg.Length {
 	var w vg.Length
 	for _, run := range b.Students {
-		w = max(w, barLabelStyle.Width(shorten(run.Label, barLabelStyle, 190)))
+		for _, line := range labelLines(run.Label) {
+			w = max(w, barLabelStyle.Width(line))
+		}
 	}
 	return w
 }
@@ -145,15 +163,19 @@ func (b accuracyBars) Plot(c draw.Canvas, p *plot.Plot) {
 	for i, run := range b.Students {
 		middle := y(float64(len(b.Students)-i) - 0.5)
 		half := row * 0.31
-		label := shorten(run.Label, barLabelStyle, 190)
 		if b.narrow {
 			half = row * 0.2
 			middle -= row * 0.16
-			label = shorten(run.Label, barLabelStyle, c.Max.X-c.Min.X)
+			label := shorten(run.Label, barLabelStyle, c.Max.X-c.Min.X)
 			c.FillText(barLabelStyle, vg.Point{X: c.Min.X, Y: middle + half + 2.5}, label)
 		} else {
-			at := vg.Point{X: c.Min.X - 8 - barLabelStyle.Width(label), Y: middle - barLabelStyle.Font.Size*0.5}
-			c.FillText(barLabelStyle, at, label)
+			const leading = 11.5
+			lines := labelLines(run.Label)
+			base := middle - barLabelStyle.Font.Size*0.5 + vg.Length(len(lines)-1)*leading/2
+			for i, line := range lines {
+				at := vg.Point{X: c.Min.X - 8 - barLabelStyle.Width(line), Y: base - vg.Length(i)*leading}
+				c.FillText(barLabelStyle, at, line)
+			}
 		}
 		if run.Last.N > 0 {
 			c.FillPolygon(b.looks[run].colour, []vg.Point{

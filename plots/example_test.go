@@ -80,7 +80,7 @@ func ExampleSummarize() {
 	}
 	// Output:
 	// Profile: offline (a small setting, not the paper's) · fashion-pairs-100, 2,000 training and 10,000 test images · resnet8 from resnet20 · 1 seed
-	// CE + BinaryKL (one head): 1 finished; ""
-	// CE + BinaryKL, literal (T = 1): 0 finished; "failed at step 533"
-	// DHKD (two heads): 1 finished; ""
+	// CE + BinaryKL, one head: 1 finished; ""
+	// CE + BinaryKL, one head, literal float32 formula, T = 1: 0 finished; "failed at step 533"
+	// DHKD, two heads: 1 finished; ""
 }

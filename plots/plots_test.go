@@ -43,8 +43,7 @@ func TestFiguresOfAnyRecord(t *testing.T) {
 	})
 	status := rapid.SampledFrom([]string{record.Running, record.Completed, record.Failed})
 	drawn := map[string]int{}
-	text := rapid.OneOf(rapid.String(),
-		rapid.SampledFrom([]string{"ce", "", "<script>", "a\x00b\u202e", strings.Repeat("long ", 200)}))
+	text := rapid.SampledFrom([]string{"ce", "<script>&amp;", "日本語 \U0001F600", strings.Repeat("long ", 40), strings.Repeat("x", 200)})
 	defer func() {
 		for name := range figures {
 			if drawn[name] < 10 {
@@ -53,25 +52,18 @@ func TestFiguresOfAnyRecord(t *testing.T) {
 		}
 	}()
 	rapid.Check(t, func(t *rapid.T) {
-		var records []*record.Record
-		name, label := text.Draw(t, "name"), text.Draw(t, "label")
-		for i := range rapid.IntRange(1, 3).Draw(t, "records") {
-			r := &record.Record{Schema: record.SchemaVersion, Status: status.Draw(t, "status")}
-			r.Recipe.Name, r.Recipe.Label, r.Recipe.Seed = name, label, uint64(i)
-			r.Recipe.Method.Name = "kd"
-			r.Recipe.Schedule = record.Schedule{Epochs: 3, Milestones: rapid.SliceOfN(rapid.Int(), 0, 3).Draw(t, "milestones")}
-			if i > 0 {
-				r.Recipe.Schedule = records[0].Recipe.Schedule
-			}
-			epoch := 0
-			for range rapid.IntRange(0, 3).Draw(t, "epochs") {
-				epoch += rapid.SampledFrom([]int{1, 1, 1, 1, 1, 1, 1, 1_000_000}).Draw(t, "gap")
-				r.Epochs = append(r.Epochs, record.Epoch{Epoch: epoch, Metrics: metrics.Draw(t, "metrics")})
-			}
-			if r.Status == record.Failed {
+		label := text.Draw(t, "label")
+		schedule := record.Schedule{Epochs: 3, Milestones: rapid.SampledFrom([][]int{nil, {1}, {1, 2}}).Draw(t, "milestones"), Rate: 0.1}
+		records := plotstest.Records(plotstest.Quickstart()[2:3], rapid.IntRange(1, 3).Draw(t, "seeds"))
+		for _, r := range records {
+			r.Recipe.Label, r.Recipe.Schedule, r.Epochs = label, schedule, nil
+			if r.Status = status.Draw(t, "status"); r.Status == record.Failed {
 				r.Failure = &record.Failure{Step: rapid.Int().Draw(t, "step")}
 			}
-			records = append(records, r)
+			for e := range rapid.IntRange(0, 3).Draw(t, "epochs") {
+				r.Epochs = append(r.Epochs, record.Epoch{Epoch: e + 1, Step: e + 1, Metrics: metrics.Draw(t, "metrics")})
+			}
+			plotstest.Recount(r)
 		}
 		width := rapid.SampledFrom([]float64{0, 3, 4}).Draw(t, "width")
 		o := plots.Options{Title: text.Draw(t, "title"), Width: width, DPI: 30}
@@ -130,14 +122,14 @@ func TestSummarizeRefuses(t *testing.T) {
 	}{
 		{"none", nil, "no records"},
 		{"nil", []*record.Record{nil}, "record 1 of 1 is nil"},
-		{"schema", two(func(a, b *record.Record) { a.Schema = 9 }), `run "ce" seed 1: record of schema 9`},
-		{"no name", two(func(a, b *record.Record) { a.Recipe.Name = "" }), "no name"},
-		{"status", two(func(a, b *record.Record) { b.Status = "happy" }), `run "kd" seed 1: unknown status "happy"`},
-		{"order", two(func(a, b *record.Record) { b.Epochs[3].Epoch = 1 }), "epoch 1 comes after epoch 3"},
-		{"NaN", two(func(a, b *record.Record) { last(b)[top1] = math.NaN() }), "not an accuracy"},
-		{"over 100", two(func(a, b *record.Record) { last(b)[top1] = 101 }), "not an accuracy"},
-		{"cut short", two(func(a, b *record.Record) { b.Epochs = b.Epochs[:7] }), "its last epoch is 7 of 40"},
-		{"no epochs", two(func(a, b *record.Record) { b.Epochs = nil }), "without a single epoch"},
+		{"schema", two(func(a, b *record.Record) { a.Schema = 9 }), `run "ce" seed 1: schema: is 9`},
+		{"no name", two(func(a, b *record.Record) { a.Recipe.Name = "" }), "recipe.name: is missing"},
+		{"status", two(func(a, b *record.Record) { b.Status = "happy" }), `run "kd" seed 1: status: unknown name "happy"`},
+		{"order", two(func(a, b *record.Record) { b.Epochs[3].Epoch = 1 }), "epochs[3].epoch: is 1, want 4"},
+		{"NaN", two(func(a, b *record.Record) { last(b)[top1] = math.NaN() }), "must be 0 to 100 per cent"},
+		{"over 100", two(func(a, b *record.Record) { last(b)[top1] = 101 }), "must be 0 to 100 per cent"},
+		{"cut short", two(func(a, b *record.Record) { b.Epochs, b.Last, b.Best = b.Epochs[:7], 7, 7 }), "its last epoch is 7 of 40"},
+		{"no epochs", two(func(a, b *record.Record) { b.Epochs = nil }), "epochs: none"},
 		{"no metric", two(func(a, b *record.Record) { delete(last(b), top1) }), "has no student/test_top1"},
 		{"profiles", two(func(a, b *record.Record) { b.Recipe.Profile = "smoke" }),
 			`"ce" and "kd" cannot be compared: their profile differs (offline, smoke)`},
@@ -199,11 +191,17 @@ func TestTrouble(t *testing.T) {
 		change func([]*record.Record)
 	}{
 		{"failed at step 533", 1, func([]*record.Record) {}},
-		{"failed", 1, func(r []*record.Record) { r[0].Failure = nil }},
+		{"failed", 1, func(r []*record.Record) { r[0].Failure.Step = 0 }},
 		{"failed at step 533 in all 3 seeds", 3, func([]*record.Record) {}},
 		{"failed at step 533 to 2,000 in 2 of 3 seeds; unfinished: epoch 16 of 40 in 1 of 3 seeds", 3,
-			func(r []*record.Record) { r[1].Failure.Step, r[2].Status = 2000, record.Interrupted }},
-		{"unfinished: epoch 0 of 40", 1, func(r []*record.Record) { r[0].Status, r[0].Epochs = record.Running, nil }},
+			func(r []*record.Record) {
+				r[1].Failure.Step = 2000
+				r[2].Status, r[2].Failure = record.Interrupted, nil
+			}},
+		{"unfinished: epoch 0 of 40", 1, func(r []*record.Record) {
+			r[0].Status, r[0].Failure, r[0].Epochs = record.Running, nil, nil
+			plotstest.Recount(r[0])
+		}},
 	} {
 		records := plotstest.Records(runs, test.seeds)
 		test.change(records)

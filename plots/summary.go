@@ -94,20 +94,12 @@ func Summarize(records []*record.Record) (*Summary, error) {
 		Data:       first.Data,
 	}
 	s.Dataset.Name = Printable(s.Dataset.Name, 40)
-	byName := map[string]*Run{}
-	for _, r := range records {
-		run := byName[r.Recipe.Name]
-		if run == nil {
-			run = &Run{Name: r.Recipe.Name}
-			byName[r.Recipe.Name] = run
-			s.Students = append(s.Students, run)
-		}
-		run.Records = append(run.Records, r)
-	}
-	for _, run := range s.Students {
-		if err := run.finish(); err != nil {
+	for _, group := range record.Groups(records) {
+		run, err := newRun(group)
+		if err != nil {
 			return nil, err
 		}
+		s.Students = append(s.Students, run)
 	}
 	s.takeTeacher()
 	slices.SortStableFunc(s.Students, func(a, b *Run) int {
@@ -118,38 +110,16 @@ func Summarize(records []*record.Record) (*Summary, error) {
 
 // check refuses a record that no run can have left.
 func check(r *record.Record) error {
-	switch {
-	case r.Schema != record.SchemaVersion:
-		return fmt.Errorf("record of schema %d, this program reads %d", r.Schema, record.SchemaVersion)
-	case r.Recipe.Name == "":
-		return fmt.Errorf("the recipe has no name")
-	}
-	if !slices.Contains([]string{record.Running, record.Completed, record.Interrupted, record.Failed}, r.Status) {
-		return fmt.Errorf("unknown status %q", Printable(r.Status, 20))
-	}
-	previous := 0
-	for _, e := range r.Epochs {
-		if e.Epoch <= previous {
-			return fmt.Errorf("epoch %d comes after epoch %d", e.Epoch, previous)
-		}
-		previous = e.Epoch
-		for _, name := range []string{record.MetricStudentTest, record.MetricTeacherTest, record.MetricAuxTest} {
-			if v, ok := e.Metrics[name]; ok && !(v >= 0 && v <= 100) {
-				return fmt.Errorf("epoch %d: %s is %v, not an accuracy in per cent", e.Epoch, name, v)
-			}
-		}
+	if err := r.Validate(); err != nil {
+		return err
 	}
 	if r.Status != record.Completed {
 		return nil
 	}
-	if len(r.Epochs) == 0 {
-		return fmt.Errorf("completed, but without a single epoch")
+	if r.Last != r.Recipe.Schedule.Epochs {
+		return fmt.Errorf("completed, but its last epoch is %d of %d", r.Last, r.Recipe.Schedule.Epochs)
 	}
-	last := r.Epochs[len(r.Epochs)-1]
-	if last.Epoch != r.Recipe.Schedule.Epochs {
-		return fmt.Errorf("completed, but its last epoch is %d of %d", last.Epoch, r.Recipe.Schedule.Epochs)
-	}
-	if _, ok := last.Metrics[record.MetricStudentTest]; !ok {
+	if _, ok := r.Value(record.MetricStudentTest, record.AtLast); !ok {
 		return fmt.Errorf("completed, but its last epoch has no %s", record.MetricStudentTest)
 	}
 	return nil
@@ -184,31 +154,39 @@ func checkComparable(records []*record.Record) error {
 	return nil
 }
 
-// finish sorts the run's records by seed, checks that they are one recipe, and computes the statistics.
-func (run *Run) finish() error {
-	slices.SortStableFunc(run.Records, func(a, b *record.Record) int { return cmp.Compare(a.Recipe.Seed, b.Recipe.Seed) })
-	run.Recipe = run.Records[0].Recipe
+// newRun sorts the group's records by seed, checks that they are one recipe, and computes the statistics.
+func newRun(group record.Group) (*Run, error) {
+	slices.SortStableFunc(group.Records, func(a, b *record.Record) int {
+		return cmp.Compare(a.Recipe.Seed, b.Recipe.Seed)
+	})
+	run := &Run{Name: group.Name, Recipe: group.Records[0].Recipe, Records: group.Records}
 	run.Label = Printable(cmp.Or(run.Recipe.Label, run.Name), 60)
-	var last, best []float64
 	for i, r := range run.Records {
 		if i > 0 && r.Recipe.Seed == run.Records[i-1].Recipe.Seed {
-			return fmt.Errorf("two records of run %q seed %d", Printable(run.Name, 60), r.Recipe.Seed)
+			return nil, fmt.Errorf("two records of run %q seed %d", run.Name, r.Recipe.Seed)
 		}
-		recipe := r.Recipe
-		recipe.Seed = run.Recipe.Seed
-		if !reflect.DeepEqual(recipe, run.Recipe) {
-			return fmt.Errorf("run %q: the recipes of seeds %d and %d differ in more than the seed",
-				Printable(run.Name, 60), run.Recipe.Seed, r.Recipe.Seed)
+		if !reflect.DeepEqual(withoutSeeds(r.Recipe), withoutSeeds(run.Recipe)) {
+			return nil, fmt.Errorf("run %q: the recipes of seeds %d and %d differ in more than the seed",
+				run.Name, run.Recipe.Seed, r.Recipe.Seed)
 		}
 		if r.Status == record.Completed {
 			run.Done = append(run.Done, r)
-			last = append(last, r.Epochs[len(r.Epochs)-1].Metrics[record.MetricStudentTest])
-			top1, _ := BestTop1(r)
-			best = append(best, top1)
 		}
 	}
-	run.Last, run.Best = NewStat(last...), NewStat(best...)
-	return nil
+	run.Last.Mean, run.Last.SD, run.Last.N = group.Stat(record.MetricStudentTest, record.AtLast)
+	run.Best.Mean, run.Best.SD, run.Best.N = group.Stat(record.MetricStudentTest, record.AtBest)
+	return run, nil
+}
+
+// withoutSeeds is what the recipes of one run name have in common.
+func withoutSeeds(r record.Recipe) record.Recipe {
+	r.Seed = 0
+	if r.Teacher != nil {
+		teacher := *r.Teacher
+		teacher.Seed = 0
+		r.Teacher = &teacher
+	}
+	return r
 }
 
 // takeTeacher moves the run that the students name as their teacher out of the students.
@@ -309,14 +287,10 @@ func (run *Run) Trouble() string {
 	var failed, unfinished, diverged []int // step, epoch, epoch of each such seed
 	for _, r := range run.Records {
 		switch {
-		case r.Status == record.Failed && r.Failure != nil:
-			failed = append(failed, r.Failure.Step)
 		case r.Status == record.Failed:
-			failed = append(failed, 0)
-		case r.Status != record.Completed && len(r.Epochs) == 0:
-			unfinished = append(unfinished, 0)
+			failed = append(failed, r.Failure.Step)
 		case r.Status != record.Completed:
-			unfinished = append(unfinished, r.Epochs[len(r.Epochs)-1].Epoch)
+			unfinished = append(unfinished, r.Last)
 		case NonFiniteEpoch(r) > 0:
 			diverged = append(diverged, NonFiniteEpoch(r))
 		}
@@ -368,16 +342,6 @@ func NonFiniteEpoch(r *record.Record) int {
 		}
 	}
 	return 0
-}
-
-// BestTop1 is the best student/test_top1 in per cent and its epoch (the first of equals); 0, 0 when no epoch has one.
-func BestTop1(r *record.Record) (top1 float64, epoch int) {
-	for _, e := range r.Epochs {
-		if v, ok := e.Metrics[record.MetricStudentTest]; ok && (epoch == 0 || v > top1) {
-			top1, epoch = v, e.Epoch
-		}
-	}
-	return top1, epoch
 }
 
 // rank orders methods for display.

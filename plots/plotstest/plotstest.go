@@ -25,17 +25,17 @@ type Run struct {
 // Quickstart is the invented quick start: six methods and their teacher.
 func Quickstart() []Run {
 	return []Run{
-		{Name: "teacher", Label: "Teacher", Method: record.Method{Name: "ce", Gamma: 1}, LR: 0.05, Top1: 52.4},
+		{Name: "teacher", Label: "Teacher (resnet20, CE)", Method: record.Method{Name: "ce", Gamma: 1}, LR: 0.05, Top1: 52.4},
 		{Name: "ce", Label: "CE", Method: record.Method{Name: "ce", Gamma: 1}, LR: 0.3, Top1: 51.7},
 		{Name: "kd", Label: "KD", LR: 0.1, Top1: 54.6,
 			Method: record.Method{Name: "kd", Gamma: 0.1, Alpha: 0.9, Temperature: 4}},
 		{Name: "binarykl", Label: "BinaryKL", LR: 0.1, Top1: 53.1,
 			Method: record.Method{Name: "binarykl", Alpha: 1, Temperature: 2}},
-		{Name: "ce-binarykl", Label: "CE + BinaryKL (one head)", LR: 0.05, Top1: 54.8,
+		{Name: "ce-binarykl", Label: "CE + BinaryKL, one head", LR: 0.05, Top1: 54.8,
 			Method: record.Method{Name: "ce+binarykl", Gamma: 1, Alpha: 1, Temperature: 2}},
-		{Name: "ce-binarykl-literal", Label: "CE + BinaryKL, literal (T = 1)", LR: 0.05, Top1: 54, FailStep: 533,
+		{Name: "ce-binarykl-literal", Label: "CE + BinaryKL, one head, literal float32 formula, T = 1", LR: 0.05, Top1: 54, FailStep: 533,
 			Method: record.Method{Name: "ce+binarykl", Gamma: 1, Alpha: 1, Temperature: 1, Literal: true}},
-		{Name: "dhkd", Label: "DHKD (two heads)", LR: 0.05, Top1: 55.6,
+		{Name: "dhkd", Label: "DHKD, two heads", LR: 0.05, Top1: 55.6,
 			Method: record.Method{Name: "dhkd", Gamma: 1, Alpha: 1, Temperature: 2, Align: true}},
 	}
 }
@@ -64,7 +64,7 @@ func invent(run Run, seed uint64, random *rand.Rand) *record.Record {
 	case run.Name == "teacher":
 		model = "resnet20"
 	case run.Method.Name != "ce":
-		teacher = &record.Teacher{Model: "resnet20", Run: "teacher"}
+		teacher = &record.Teacher{Model: "resnet20", Run: "teacher", Seed: seed}
 		reference = &record.TeacherRef{Model: "resnet20", Checkpoint: "example-teacher.safetensors",
 			SHA256: strings.Repeat("0e", 32), Top1: 52.4}
 	}
@@ -111,8 +111,19 @@ func invent(run Run, seed uint64, random *rand.Rand) *record.Record {
 		}
 		r.Epochs = append(r.Epochs, inventEpoch(run, e, top1, random))
 	}
-	r.Last = len(r.Epochs)
+	Recount(r)
 	return r
+}
+
+// Recount sets a record's last and best epoch after its epochs were changed.
+func Recount(r *record.Record) {
+	r.Last, r.Best = len(r.Epochs), 0
+	best := math.Inf(-1)
+	for _, e := range r.Epochs {
+		if top1 := e.Metrics[record.MetricStudentTest]; top1 > best {
+			best, r.Best = top1, e.Epoch
+		}
+	}
 }
 
 func inventEpoch(run Run, e int, top1 float64, random *rand.Rand) record.Epoch {

@@ -12,8 +12,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 	"github.com/dhkd-lab/dhkd-go/dhkd/internal/safefile"
 	"github.com/dhkd-lab/dhkd-go/plots"
@@ -132,9 +130,9 @@ func newView(s *plots.Summary, records []*record.Record, o Options) (*view, erro
 		runs = append([]*plots.Run{s.Teacher}, runs...)
 	}
 	for _, run := range runs {
-		text, err := yaml.Marshal(run.Recipe)
+		text, err := run.Recipe.YAML()
 		if err != nil {
-			return nil, fmt.Errorf("cannot write the recipe of run %q as YAML: %w", plots.Printable(run.Name, 60), err)
+			return nil, err
 		}
 		var seeds []string
 		for _, r := range run.Records {

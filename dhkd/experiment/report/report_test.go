@@ -26,18 +26,18 @@ func ExampleText() {
 	// Profile: offline (a small setting, not the paper's) · fashion-pairs-100, 2,000 training and 10,000
 	// test images · resnet8 from resnet20 · 1 seed
 	//
-	// run                             last epoch  best epoch  vs CE  seeds   LR    time  images/s  status
-	// CE                              51.9        52.0               1       0.3   30 s  3,754     completed
-	// KD                              54.4        54.7        +2.5   1       0.1   22 s  3,600     completed
-	// CE + BinaryKL, literal (T = 1)  –           –                  0 of 1  0.05  28 s  3,608     failed at step 533
-	// DHKD (two heads)                55.3        55.6        +3.4   1       0.05  28 s  3,566     completed
+	// run                  last epoch  best epoch  vs CE  seeds   LR    time  images/s  status
+	// ce                   51.9        52.0               1       0.3   30 s  3,754     completed
+	// kd                   54.4        54.7        +2.5   1       0.1   22 s  3,600     completed
+	// ce-binarykl-literal  –           –                  0 of 1  0.05  28 s  3,608     failed at step 533
+	// dhkd                 55.3        55.6        +3.4   1       0.05  28 s  3,566     completed
 	//
-	// DHKD (two heads), at 55.3 %, is ahead of CE (+3.4 points) and cannot be told apart from KD (+0.9
+	// DHKD, two heads, at 55.3 %, is ahead of CE (+3.4 points) and cannot be told apart from KD (+0.9
 	// points). With one seed a run and 10,000 test images, differences below about 1.4 points (two
 	// standard errors of sampling) cannot be told apart; how much the accuracy varies from seed to seed
-	// was not measured. CE + BinaryKL, literal (T = 1), the authors' literal float32 formula: failed at
-	// step 533, where the loss term binarykl was not finite; until then its best epoch was at 42.1 %. The
-	// learning rate of CE is the smallest or the largest that was tried: a better one may lie beyond.
+	// was not measured. CE + BinaryKL, one head, literal float32 formula, T = 1: failed at step 533, where
+	// the loss term binarykl was not finite; until then its best epoch was at 42.1 %. The learning rate of
+	// CE is the smallest or the largest that was tried: a better one may lie beyond.
 	//
 	// Accuracies are top-1 in per cent, mean ± standard deviation over the seeds that finished. The last
 	// epoch's is the result; the best epoch's is selected on the test images and only shown beside it.
@@ -50,14 +50,16 @@ func ExampleText() {
 const hostile = `</pre></title><script>alert(1)</script><img src=x onerror=alert(2)>"'` +
 	"`|*_[x](javascript:alert(3))\x1b[31m\n\u202e{{.}}"
 
+// hostileLabel is as much of it as a record's label may have.
+const hostileLabel = `</pre></title><script>alert(1)</script><img src=x onerror=alert(2)>"'|*_[x](y)`
+
+// hostileRecords are valid and mean harm.
 func hostileRecords() []*record.Record {
 	all := plotstest.Records(plotstest.Quickstart(), 1)
 	for _, r := range all {
-		r.Recipe.Label += hostile
-		r.Recipe.Experiment, r.Recipe.Profile = hostile, hostile
-		r.Recipe.Dataset.Name, r.Recipe.Dataset.Augment = hostile, hostile
+		r.Recipe.Label = hostileLabel
+		r.Recipe.Dataset.Name = hostile
 		r.Recipe.Method.Name, r.Recipe.Model.Name = r.Recipe.Method.Name+hostile, hostile
-		r.Recipe.NonFinite = hostile
 		r.Environment = record.Environment{Go: hostile, Commit: hostile, CPU: hostile, Device: hostile, XLAFlags: hostile}
 		r.Data.Name, r.Data.SHA256 = hostile, map[string]string{hostile: hostile}
 		if r.Teacher != nil {
@@ -128,6 +130,7 @@ func TestHTMLOfUnfinishedRuns(t *testing.T) {
 	all := plotstest.Records(plotstest.Quickstart(), 1)
 	for _, r := range all {
 		r.Status, r.Failure, r.Epochs = record.Running, nil, nil
+		plotstest.Recount(r)
 	}
 	var b bytes.Buffer
 	if err := report.HTML(&b, all, report.Options{}); err != nil {
@@ -147,7 +150,7 @@ func TestMarkdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"**DHKD (two heads), at 55.5 %", "| run | method |", "| KD | kd | 54.6 |", "Profile: offline"} {
+		"**DHKD, two heads, at 55.5 %", "| run | method |", "| KD | kd | 54.6 |", "Profile: offline"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}

@@ -38,7 +38,7 @@ func Text(w io.Writer, records []*record.Record) error {
 		if r.WithinNoise {
 			toCE += " (within noise)"
 		}
-		cells := []string{r.Label, r.Last, r.Best, toCE, r.Seeds, r.LearningRate, r.Time, r.Speed, r.Status}
+		cells := []string{r.Run.Name, r.Last, r.Best, toCE, r.Seeds, r.LearningRate, r.Time, r.Speed, r.Status}
 		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
 	if err := table.Flush(); err != nil {

@@ -186,12 +186,12 @@ func aboutTrouble(s *plots.Summary) []string {
 			continue
 		}
 		formula := ""
-		if run.Recipe.Method.Literal {
+		if run.Recipe.Method.Literal && !strings.Contains(strings.ToLower(run.Label), "literal") {
 			formula = ", the authors' literal float32 formula"
 		}
 		sentence := run.Label + formula + ": " + trouble
 		for _, r := range run.Records {
-			if r.Status == record.Failed && r.Failure != nil && r.Failure.Term != "" {
+			if r.Status == record.Failed && r.Failure.Term != "" {
 				sentence += fmt.Sprintf(", where the loss term %s was not finite", plots.Printable(r.Failure.Term, 30))
 				break
 			}
@@ -209,7 +209,7 @@ func aboutTrouble(s *plots.Summary) []string {
 // reached is the best accuracy of any epoch of any seed.
 func reached(run *plots.Run) (top1 float64) {
 	for _, r := range run.Records {
-		best, _ := plots.BestTop1(r)
+		best, _ := r.Value(record.MetricStudentTest, record.AtBest)
 		top1 = max(top1, best)
 	}
 	return top1

@@ -25,6 +25,7 @@ func records(top1 map[string][]float64) []*record.Record {
 		run.FailStep = 0
 		for i, r := range plotstest.Records([]plotstest.Run{run}, len(values)) {
 			r.Epochs[len(r.Epochs)-1].Metrics[record.MetricStudentTest] = values[i]
+			plotstest.Recount(r)
 			result = append(result, r)
 		}
 	}
@@ -35,6 +36,7 @@ func each(all []*record.Record, name string, change func(*record.Record)) []*rec
 	for _, r := range all {
 		if r.Recipe.Name == name || name == "" {
 			change(r)
+			plotstest.Recount(r)
 		}
 	}
 	return all
@@ -57,8 +59,8 @@ func TestVerdict(t *testing.T) {
 		{
 			name:    "DHKD ahead of all, one seed",
 			records: records(accuracies{"ce": {50}, "kd": {52}, "ce-binarykl": {53}, "dhkd": {56}}),
-			headline: "DHKD (two heads), at 56.0 %, is ahead of CE (+6.0 points), " +
-				"KD (+4.0 points) and CE + BinaryKL (one head) (+3.0 points).",
+			headline: "DHKD, two heads, at 56.0 %, is ahead of CE (+6.0 points), " +
+				"KD (+4.0 points) and CE + BinaryKL, one head (+3.0 points).",
 			details: []string{"With one seed a run and 10,000 test images, differences below about 1.4 points " +
 				"(two standard errors of sampling) cannot be told apart; " +
 				"how much the accuracy varies from seed to seed was not measured."},
@@ -67,15 +69,15 @@ func TestVerdict(t *testing.T) {
 		{
 			name:    "DHKD level with all, one seed",
 			records: records(accuracies{"ce": {55.2}, "kd": {54.9}, "ce-binarykl": {55.8}, "dhkd": {55.6}}),
-			headline: "DHKD (two heads), at 55.6 %, cannot be told apart from CE (+0.4 points), " +
-				"KD (+0.7 points) or CE + BinaryKL (one head) (−0.2 points).",
-			details: []string{"The highest mean is that of CE + BinaryKL (one head), 55.8 %."},
+			headline: "DHKD, two heads, at 55.6 %, cannot be told apart from CE (+0.4 points), " +
+				"KD (+0.7 points) or CE + BinaryKL, one head (−0.2 points).",
+			details: []string{"The highest mean is that of CE + BinaryKL, one head, 55.8 %."},
 			never:   []string{"ahead", "behind"},
 		},
 		{
 			name:     "a baseline wins",
 			records:  records(accuracies{"ce": {55}, "kd": {58}, "dhkd": {55.5}}),
-			headline: "DHKD (two heads), at 55.5 %, is behind KD (−2.5 points) and cannot be told apart from CE (+0.5 points).",
+			headline: "DHKD, two heads, at 55.5 %, is behind KD (−2.5 points) and cannot be told apart from CE (+0.5 points).",
 			details:  []string{"The highest mean is that of KD, 58.0 %."},
 			never:    []string{"ahead"},
 		},
@@ -83,7 +85,7 @@ func TestVerdict(t *testing.T) {
 			name: "every outcome at once, three seeds",
 			records: records(accuracies{"ce": {51.5, 51.7, 51.9}, "kd": {55.5, 55.6, 55.7},
 				"ce-binarykl": {59, 59.1, 59.2}, "dhkd": {55.4, 55.6, 55.8}}),
-			headline: "DHKD (two heads), at 55.6 ± 0.2 %, is behind CE + BinaryKL (one head) (−3.5 points), " +
+			headline: "DHKD, two heads, at 55.6 ± 0.2 %, is behind CE + BinaryKL, one head (−3.5 points), " +
 				"is ahead of CE (+3.9 points) and cannot be told apart from KD (±0.0 points).",
 			details: []string{"With 3 seeds a run and 10,000 test images, differences below about 1.5 points " +
 				"(sampling error and spread over seeds)"},
@@ -91,13 +93,13 @@ func TestVerdict(t *testing.T) {
 		{
 			name:     "a wide spread over seeds hides what one seed would show",
 			records:  records(accuracies{"ce": {49, 52, 55}, "dhkd": {53, 56, 59}}),
-			headline: "DHKD (two heads), at 56.0 ± 3.0 %, cannot be told apart from CE (+4.0 points).",
+			headline: "DHKD, two heads, at 56.0 ± 3.0 %, cannot be told apart from CE (+4.0 points).",
 			never:    []string{"ahead"},
 		},
 		{
 			name:     "few test images",
 			records:  each(records(accuracies{"ce": {40}, "dhkd": {60}}), "", func(r *record.Record) { r.Data.Test = 20 }),
-			headline: "DHKD (two heads), at 60.0 %, cannot be told apart from CE (+20.0 points).",
+			headline: "DHKD, two heads, at 60.0 %, cannot be told apart from CE (+20.0 points).",
 			details:  []string{"20 test images"},
 		},
 		{
@@ -105,12 +107,12 @@ func TestVerdict(t *testing.T) {
 			records: each(records(accuracies{"ce": {54}, "dhkd": {57}}), "", func(r *record.Record) {
 				r.Data.Evaluation, r.Recipe.Dataset.Holdout = "holdout", 500
 			}),
-			headline: "DHKD (two heads), at 57.0 %, cannot be told apart from CE (+3.0 points).",
+			headline: "DHKD, two heads, at 57.0 %, cannot be told apart from CE (+3.0 points).",
 		},
 		{
 			name:     "unknown number of test images",
 			records:  each(records(accuracies{"ce": {10}, "dhkd": {90}}), "", func(r *record.Record) { r.Data.Test = 0 }),
-			headline: "DHKD (two heads), at 90.0 %, cannot be told apart from CE (+80.0 points).",
+			headline: "DHKD, two heads, at 90.0 %, cannot be told apart from CE (+80.0 points).",
 			details:  []string{"do not say how many test images there were, so no difference can be judged"},
 			never:    []string{"Inf", "NaN"},
 		},
@@ -118,8 +120,8 @@ func TestVerdict(t *testing.T) {
 			name: "the literal formula failed",
 			records: each(records(accuracies{"ce": {50}, "ce-binarykl-literal": {54}, "dhkd": {56}}),
 				"ce-binarykl-literal", fail),
-			headline: "DHKD (two heads), at 56.0 %, is ahead of CE (+6.0 points).",
-			details: []string{"CE + BinaryKL, literal (T = 1), the authors' literal float32 formula: failed at step 533, " +
+			headline: "DHKD, two heads, at 56.0 %, is ahead of CE (+6.0 points).",
+			details: []string{"CE + BinaryKL, one head, literal float32 formula, T = 1: failed at step 533, " +
 				"where the loss term binarykl was not finite; until then its best epoch was at "},
 		},
 		{
@@ -131,21 +133,21 @@ func TestVerdict(t *testing.T) {
 					}
 					r.Epochs[14].Metrics[record.MetricStudentTest] = 54.3
 				}),
-			headline: "DHKD (two heads), at 56.0 %, is ahead of CE (+6.0 points).",
-			details: []string{"the authors' literal float32 formula: loss not finite from epoch 17; " +
+			headline: "DHKD, two heads, at 56.0 %, is ahead of CE (+6.0 points).",
+			details: []string{"literal float32 formula, T = 1: loss not finite from epoch 17; " +
 				"last epoch 1.0 %, best epoch "},
 		},
 		{
 			name:     "a literal run that wins is named, though it is no baseline",
 			records:  records(accuracies{"ce": {50}, "ce-binarykl-literal": {60}, "dhkd": {56}}),
-			headline: "DHKD (two heads), at 56.0 %, is ahead of CE (+6.0 points).",
-			details:  []string{"The highest mean is that of CE + BinaryKL, literal (T = 1), 60.0 %."},
+			headline: "DHKD, two heads, at 56.0 %, is ahead of CE (+6.0 points).",
+			details:  []string{"The highest mean is that of CE + BinaryKL, one head, literal float32 formula, T = 1, 60.0 %."},
 		},
 		{
 			name:     "DHKD failed",
 			records:  each(records(accuracies{"ce": {50}, "dhkd": {56}}), "dhkd", fail),
-			headline: "DHKD (two heads) has no finished run to compare (failed at step 533).",
-			details:  []string{"The highest mean is that of CE, 50.0 %.", "DHKD (two heads): failed at step 533"},
+			headline: "DHKD, two heads has no finished run to compare (failed at step 533).",
+			details:  []string{"The highest mean is that of CE, 50.0 %.", "DHKD, two heads: failed at step 533"},
 			never:    []string{"ahead", "apart"},
 		},
 		{
@@ -155,7 +157,7 @@ func TestVerdict(t *testing.T) {
 					fail(r)
 				}
 			}),
-			headline: "DHKD (two heads), at 56.1 ± 0.1 % over the 2 of 3 seeds that finished, is ahead of CE (+6.0 points).",
+			headline: "DHKD, two heads, at 56.1 ± 0.1 % over the 2 of 3 seeds that finished, is ahead of CE (+6.0 points).",
 			details:  []string{"failed at step 533 in 1 of 3 seeds"},
 		},
 		{
@@ -168,13 +170,13 @@ func TestVerdict(t *testing.T) {
 		{
 			name:     "DHKD alone",
 			records:  records(accuracies{"dhkd": {56}}),
-			headline: "DHKD (two heads) reaches 56.0 %; no other run finished, so there is nothing to compare it with.",
+			headline: "DHKD, two heads reaches 56.0 %; no other run finished, so there is nothing to compare it with.",
 		},
 		{
 			name: "learning rate not searched for",
 			records: each(records(accuracies{"ce": {50}, "dhkd": {56}}), "ce",
 				func(r *record.Record) { r.Recipe.Tuning = nil }),
-			headline: "DHKD (two heads), at 56.0 %, is ahead of CE (+6.0 points).",
+			headline: "DHKD, two heads, at 56.0 %, is ahead of CE (+6.0 points).",
 			details: []string{"The learning rate of CE was given, not chosen by a search: " +
 				"a difference may be the learning rate's."},
 		},
@@ -182,7 +184,7 @@ func TestVerdict(t *testing.T) {
 			name: "smoke",
 			records: each(records(accuracies{"ce": {50}, "dhkd": {56}}), "",
 				func(r *record.Record) { r.Recipe.Profile = "smoke" }),
-			headline: "DHKD (two heads), at 56.0 %, is ahead of CE (+6.0 points).",
+			headline: "DHKD, two heads, at 56.0 %, is ahead of CE (+6.0 points).",
 			details:  []string{"This is a smoke run: it shows that the program works, not which method is better."},
 		},
 	} {
