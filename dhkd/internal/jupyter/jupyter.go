@@ -93,6 +93,10 @@ func RunNotebook(ctx context.Context, root, notebook string, env []string, progr
 // Lab runs JupyterLab on the checkout, with the Go kernel, until ctx is done or the user stops it. Further arguments go
 // to jupyter lab; where none names a notebook it opens the quick start.
 func Lab(ctx context.Context, root string, args ...string) error {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return err
+	}
 	status := Find(root)
 	if !status.Ready() || status.JupyterLab == "" {
 		return fmt.Errorf("cannot start JupyterLab: missing %s", strings.Join(status.Missing, "; "))
