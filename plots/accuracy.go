@@ -166,8 +166,6 @@ func (b accuracyBars) Plot(c draw.Canvas, p *plot.Plot) {
 		if b.narrow {
 			half = row * 0.2
 			middle -= row * 0.16
-			label := shorten(run.Label, barLabelStyle, c.Max.X-c.Min.X)
-			c.FillText(barLabelStyle, vg.Point{X: c.Min.X, Y: middle + half + 2.5}, label)
 		} else {
 			const leading = 11.5
 			lines := labelLines(run.Label)
@@ -191,6 +189,8 @@ func (b accuracyBars) Plot(c draw.Canvas, p *plot.Plot) {
 		middle := y(float64(len(b.Students)-i) - 0.5)
 		if b.narrow {
 			middle -= row * 0.16
+			label := shorten(run.Label, barLabelStyle, c.Max.X-c.Min.X)
+			fillTextOnSurface(c, barLabelStyle, vg.Point{X: c.Min.X, Y: middle + row*0.2 + 2.5}, label)
 		}
 		b.plotSpread(c, run, middle, row*0.12, x)
 		b.plotWords(c, run, middle, x)
@@ -252,9 +252,7 @@ func (b accuracyBars) plotWords(c draw.Canvas, run *Run, middle vg.Length, x fun
 		if line := x(b.TeacherTop1.orZero()); b.TeacherTop1.N > 0 && at-4 < line && line < at+w+4 {
 			at = line + 5
 		}
-		c.FillPolygon(surface, []vg.Point{{X: at - 2, Y: base - 1}, {X: at + w + 2, Y: base - 1},
-			{X: at + w + 2, Y: base + 10}, {X: at - 2, Y: base + 10}})
-		c.FillText(style, vg.Point{X: at, Y: base}, text)
+		fillTextOnSurface(c, style, vg.Point{X: at, Y: base}, text)
 		at += w + 6
 	}
 	if run.Last.N > 0 {
@@ -267,6 +265,14 @@ func (b accuracyBars) plotWords(c draw.Canvas, run *Run, middle vg.Length, x fun
 		}
 		write(troubleStyle, trouble)
 	}
+}
+
+// fillTextOnSurface hides the lines behind a text.
+func fillTextOnSurface(c draw.Canvas, style draw.TextStyle, at vg.Point, text string) {
+	right := at.X + style.Width(text) + 2
+	c.FillPolygon(surface, []vg.Point{{X: at.X - 1, Y: at.Y - 1}, {X: right, Y: at.Y - 1},
+		{X: right, Y: at.Y + 10}, {X: at.X - 1, Y: at.Y + 10}})
+	c.FillText(style, at, text)
 }
 
 // accuracyAlt is the figure in words.
