@@ -43,7 +43,8 @@ func TestFiguresOfAnyRecord(t *testing.T) {
 	})
 	status := rapid.SampledFrom([]string{record.Running, record.Completed, record.Failed})
 	drawn := map[string]int{}
-	text := rapid.SampledFrom([]string{"ce", "<script>&amp;", "日本語 \U0001F600", strings.Repeat("long ", 40), strings.Repeat("x", 200)})
+	text := rapid.SampledFrom([]string{"ce", "<script>&amp;", "日本語 \U0001F600",
+		strings.Repeat("long ", 40), strings.Repeat("x", 200)})
 	defer func() {
 		for name := range figures {
 			if drawn[name] < 10 {
@@ -53,7 +54,8 @@ func TestFiguresOfAnyRecord(t *testing.T) {
 	}()
 	rapid.Check(t, func(t *rapid.T) {
 		label := text.Draw(t, "label")
-		schedule := record.Schedule{Epochs: 3, Milestones: rapid.SampledFrom([][]int{nil, {1}, {1, 2}}).Draw(t, "milestones"), Rate: 0.1}
+		milestones := rapid.SampledFrom([][]int{nil, {1}, {1, 2}}).Draw(t, "milestones")
+		schedule := record.Schedule{Epochs: 3, Milestones: milestones, Rate: 0.1}
 		records := plotstest.Records(plotstest.Quickstart()[2:3], rapid.IntRange(1, 3).Draw(t, "seeds"))
 		for _, r := range records {
 			r.Recipe.Label, r.Recipe.Schedule, r.Epochs = label, schedule, nil
@@ -128,7 +130,8 @@ func TestSummarizeRefuses(t *testing.T) {
 		{"order", two(func(a, b *record.Record) { b.Epochs[3].Epoch = 1 }), "epochs[3].epoch: is 1, want 4"},
 		{"NaN", two(func(a, b *record.Record) { last(b)[top1] = math.NaN() }), "must be 0 to 100 per cent"},
 		{"over 100", two(func(a, b *record.Record) { last(b)[top1] = 101 }), "must be 0 to 100 per cent"},
-		{"cut short", two(func(a, b *record.Record) { b.Epochs, b.Last, b.Best = b.Epochs[:7], 7, 7 }), "its last epoch is 7 of 40"},
+		{"cut short", two(func(a, b *record.Record) { b.Epochs, b.Last, b.Best = b.Epochs[:7], 7, 7 }),
+			"its last epoch is 7 of 40"},
 		{"no epochs", two(func(a, b *record.Record) { b.Epochs = nil }), "epochs: none"},
 		{"no metric", two(func(a, b *record.Record) { delete(last(b), top1) }), "has no student/test_top1"},
 		{"profiles", two(func(a, b *record.Record) { b.Recipe.Profile = "smoke" }),
