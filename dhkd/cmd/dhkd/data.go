@@ -32,8 +32,8 @@ func (dataFetchCmd) Help() string {
 
   dhkd data fetch fashion-mnist cifar-100
 
-What is on this machine is checked and left as it is; the rest goes to the cache ($DHKD_CACHE/data, else dhkd/data in the
-user's cache directory). A download is kept only when its SHA-256 is the published one.
+What is on this machine is checked and left as it is; the rest goes to the cache ($DHKD_CACHE/data, else dhkd/data in
+the user's cache directory). A download is kept only when its SHA-256 is the published one.
 
 ` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitInterrupted)
 }
@@ -54,7 +54,7 @@ func (c *dataFetchCmd) Run(ctx context.Context, out output) error {
 }
 
 type dataVerifyCmd struct {
-	Names []string `arg:"" optional:"" name:"name" enum:"${datasets}" help:"Data sets: ${enum}; all that are found by default."`
+	Names []string `arg:"" optional:"" name:"name" enum:"${datasets}" help:"Data sets: ${enum}; by default all found."`
 	Dir   string   `placeholder:"PATH" help:"Your own copy: a directory or file to read in place of the known places."`
 	JSON  bool     `help:"Print a JSON array of reports."`
 	Quiet bool     `short:"q" help:"Print errors only."`
@@ -72,7 +72,8 @@ func (dataVerifyCmd) Help() string {
 // Run verifies the data sets.
 func (c *dataVerifyCmd) Run(ctx context.Context, out output) error {
 	if c.Dir != "" && len(c.Names) != 1 {
-		return withCode(exitUsage, errors.New("--dir holds one data set: name it, as in dhkd data verify cifar-100 --dir "+c.Dir))
+		return withCode(exitUsage,
+			errors.New("--dir holds one data set: name it, as in dhkd data verify cifar-100 --dir "+c.Dir))
 	}
 	names := c.Names
 	if len(names) == 0 {
@@ -94,7 +95,7 @@ func (c *dataVerifyCmd) Run(ctx context.Context, out output) error {
 	})
 }
 
-// runData does the same with each data set and shows the reports. The error is the first one, whose data set is named in it.
+// runData does the same with each data set and shows the reports. The error is the first one; it names its data set.
 func runData(out output, names []string, asJSON, quiet bool, do func(name string) (dataset.Report, error)) error {
 	reports := []dataset.Report{}
 	var failure error

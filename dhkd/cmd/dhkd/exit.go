@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment"
 )
 
 // The exit codes of all commands.
@@ -69,6 +70,8 @@ func exitCode(ctx context.Context, err error) int {
 		return c.code
 	case errors.Is(err, dataset.ErrNotFound):
 		return exitMissing
+	case errors.Is(err, experiment.ErrBusy):
+		return exitBusy
 	}
 	return exitFailed
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment"
 )
 
 // stacked prints a stack with %+v, as the errors of GoMLX do.
@@ -38,12 +39,16 @@ func TestReport(t *testing.T) {
 		{"no error, interrupted", interrupted, nil, false, exitOK, ""},
 		{"failed run", alive, errors.New("it broke\n"), false, exitFailed, "dhkd: it broke\n"},
 		{"wrapped code", alive, fmt.Errorf("a: %w", withCode(exitBusy, errors.New("b"))), false, exitBusy, "dhkd: a: b\n"},
-		{"missing data", alive, fmt.Errorf("x is %w", dataset.ErrNotFound), false, exitMissing, "dhkd: x is not on this machine\n"},
+		{"missing data", alive, fmt.Errorf("x is %w", dataset.ErrNotFound), false, exitMissing,
+			"dhkd: x is not on this machine\n"},
+		{"busy", alive, fmt.Errorf("x: %w", experiment.ErrBusy), false, exitBusy,
+			"dhkd: x: another process is working on this run\n"},
 		{"interrupted", interrupted, interrupted.Err(), false, exitInterrupted, "dhkd: interrupted\n"},
 		{"interrupted, with what to do", interrupted, withCode(exitFailed, errors.New("saved; continue with x")), false,
 			exitInterrupted, "dhkd: saved; continue with x\n"},
 		{"stack hidden", alive, fmt.Errorf("outer: %w", stacked{}), false, exitFailed, "dhkd: outer: inner\n"},
-		{"stack shown", alive, fmt.Errorf("outer: %w", stacked{}), true, exitFailed, "dhkd: outer: inner\ninner\nmain.go:1\n"},
+		{"stack shown", alive, fmt.Errorf("outer: %w", stacked{}), true, exitFailed,
+			"dhkd: outer: inner\ninner\nmain.go:1\n"},
 	} {
 		var text bytes.Buffer
 		code := report(test.ctx, &text, test.err, test.verbose)

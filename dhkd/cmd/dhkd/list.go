@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/gomlx/compute/gobackend"
@@ -10,6 +11,7 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
 	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment"
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
@@ -17,6 +19,7 @@ type listCmd struct {
 	Models   listModelsCmd   `cmd:"" help:"List the networks with their numbers of parameters."`
 	Methods  listMethodsCmd  `cmd:"" help:"List the distillation methods."`
 	Datasets listDatasetsCmd `cmd:"" help:"List the data sets and where they are found."`
+	Recipes  listRecipesCmd  `cmd:"" help:"List the experiments that are part of the program."`
 }
 
 type listModelsCmd struct {
@@ -116,6 +119,50 @@ func (c *listMethodsCmd) Run(out output) error {
 	return table(out.stdout, "method\twhat it learns from", func(w io.Writer) {
 		for _, m := range methods {
 			fmt.Fprintf(w, "%s\t%s\n", m.Name, m.What)
+		}
+	})
+}
+
+type listRecipesCmd struct {
+	JSON bool `help:"Print a JSON array."`
+}
+
+func (listRecipesCmd) Help() string {
+	return `Example:
+
+  dhkd list recipes
+
+A run of an experiment is done once for each of its seeds.
+
+` + exits(exitOK, exitFailed)
+}
+
+// Run lists the embedded experiments.
+func (c *listRecipesCmd) Run(out output) error {
+	type recipeInfo struct {
+		Name    string   `json:"name"`
+		Title   string   `json:"title"`
+		Profile string   `json:"profile"`
+		Runs    []string `json:"runs"`
+	}
+	var recipes []recipeInfo
+	for _, name := range experiment.Recipes() {
+		e, err := experiment.Open(name)
+		if err != nil {
+			return err
+		}
+		info := recipeInfo{Name: name, Title: e.Title, Profile: e.Runs[0].Recipe.Profile}
+		for _, run := range e.Runs {
+			info.Runs = append(info.Runs, run.Recipe.Name)
+		}
+		recipes = append(recipes, info)
+	}
+	if c.JSON {
+		return out.json(recipes)
+	}
+	return table(out.stdout, "recipe\tprofile\ttitle\truns", func(w io.Writer) {
+		for _, r := range recipes {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Name, r.Profile, r.Title, strings.Join(r.Runs, ", "))
 		}
 	})
 }

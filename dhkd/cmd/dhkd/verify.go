@@ -32,9 +32,9 @@ func (goldenCmd) Help() string {
   dhkd verify golden dhkd/testdata/golden
   GOMLX_BACKEND=xla:cuda dhkd verify golden --run '^(losses_|train_resnet)' golden
 
-Each case holds inputs and PyTorch's results. It is run on the backend of this machine ("dhkd doctor" says which); printed
-are the largest absolute and relative deviation, and the check that uses most of its tolerance. A case of a kind that is
-not supported yet counts as failed.
+Each case holds inputs and PyTorch's results. It is run on the backend of this machine ("dhkd doctor" says which);
+printed are the largest absolute and relative deviation, and the check that uses most of its tolerance. A case of a kind
+that is not supported yet counts as failed.
 
 ` + exits(exitOK, exitFailed, exitUsage, exitInterrupted)
 }
@@ -70,13 +70,15 @@ func (c *goldenCmd) Run(ctx context.Context, out output) error {
 		fmt.Fprintf(out.stdout, "%d ok, %d failed\n", shown.OK, shown.Failed)
 	}
 	if shown.Failed > 0 {
-		return withCode(exitFailed, fmt.Errorf("%d of %d reference cases failed on %s", shown.Failed, len(shown.Cases), d.Name))
+		return withCode(exitFailed,
+			fmt.Errorf("%d of %d reference cases failed on %s", shown.Failed, len(shown.Cases), d.Name))
 	}
 	return nil
 }
 
 // verifyCases runs the cases of a directory whose names match, or all where match is nil.
-func verifyCases(ctx context.Context, backend compute.Backend, dir string, match *regexp.Regexp, report func(golden.Result)) error {
+func verifyCases(ctx context.Context, backend compute.Backend, dir string, match *regexp.Regexp,
+	report func(golden.Result)) error {
 	if match == nil {
 		_, err := golden.Verify(ctx, backend, dir, report)
 		return err

@@ -1,0 +1,36 @@
+# The project's commands. "make help" lists them; what takes more than a line is in scripts/.
+.PHONY: help demo test lint bench notebooks lab clean build
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+demo: build ## train a teacher and its students, and draw the comparison (minutes on two cores)
+	@scripts/need.sh data
+	.bin/dhkd demo
+
+test: ## run all checks, installing what they need
+	@scripts/test.sh
+
+lint: ## check the format and the code of all packages
+	@scripts/test.sh gofmt vet staticcheck
+
+bench: build ## measure the speed of a training step
+	@scripts/need.sh xla
+	go test -run '^$$' -bench . ./dhkd/...
+
+notebooks: build ## run all notebooks anew and store their outputs
+	@scripts/need.sh xla jupyter data
+	.venv/bin/python notebooks/sync.py
+	.venv/bin/python notebooks/run.py --inplace notebooks/*.md
+
+lab: build ## open the notebooks in JupyterLab
+	.bin/dhkd setup
+	.bin/dhkd lab
+
+clean: ## remove programs, environments and caches made here, but no results (runs/)
+	rm -rf .bin .venv .cache
+
+build: ## build .bin/dhkd
+	@scripts/need.sh compiler
+	@mkdir -p .bin
+	go build -buildvcs=auto -o .bin/dhkd ./dhkd/cmd/dhkd

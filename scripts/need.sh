@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Makes sure that things are there, and installs what is missing:
+#
+#   scripts/need.sh compiler xla jupyter data browser
+#
+# All but the compiler need .bin/dhkd (make build). What cannot be had is said on stderr, and the exit code is not 0.
+set -u
+cd "$(dirname "$0")/.." || exit
+
+compiler() { # XLA is called through cgo
+	local cc
+	cc=$(go env CC) || { echo "Go is missing: install it from https://go.dev/dl" >&2; return 1; }
+	command -v "${cc%% *}" >/dev/null || apt_install gcc libc6-dev || {
+		echo "there is no C compiler ($cc), which XLA needs: install gcc" >&2
+		return 1
+	}
+}
+
+xla() { .bin/dhkd setup --xla; }
+
+jupyter() {
+	python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3 python3-venv
+	.bin/dhkd setup --jupyter --headless
+}
+
+data() {
+	.bin/dhkd data verify --quiet fashion-mnist 2>/dev/null || apt_install dataset-fashion-mnist ||
+		.bin/dhkd data fetch --quiet fashion-mnist
+}
+
+browser() {
+	has_browser || apt_install chromium fonts-dejavu-core
+	has_browser || { echo "there is no Chromium: install it, or set CHROMIUM to its path" >&2; return 1; }
+}
+
+has_browser() {
+	local name
+	for name in ${CHROMIUM:+"$CHROMIUM"} chromium chromium-browser google-chrome google-chrome-stable chrome \
+		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"; do
+		command -v "$name" >/dev/null && return
+	done
+	return 1
+}
+
+# apt_install PACKAGE...: installs Debian or Ubuntu packages where that can be done without a question.
+apt_install() {
+	local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq)
+	command -v apt-get >/dev/null || return
+	if [ "$(id -u)" != 0 ]; then
+		command -v sudo >/dev/null && sudo -n true 2>/dev/null || return
+		apt=(sudo -n "${apt[@]}")
+	fi
+	echo "installing with apt-get: $*" >&2
+	local install=("${apt[@]}" install -y --no-install-recommends "$@")
+	"${install[@]}" >/dev/null 2>&1 </dev/null || { "${apt[@]}" update && "${install[@]}" >/dev/null </dev/null; } >&2
+}
+
+for what in "$@"; do
+	case $what in
+	compiler | xla | jupyter | data | browser) "$what" || exit ;;
+	*) echo "need.sh: unknown: $what" >&2; exit 2 ;;
+	esac
+done

@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Runs all checks, or those that are named, in this order:
+#
+#   scripts/test.sh
+#   scripts/test.sh gofmt vet
+#
+# What a check needs is installed first. A check that cannot be run is skipped, and the reason is printed; it counts as
+# failed where the environment variable CI is not empty.
+set -u
+cd "$(dirname "$0")/.." || exit
+checks=(build xla jupyter data browser gofmt vet staticcheck go_xla go_pure command_line notebook report)
+staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
+skipped=77 # the exit code of a check that cannot be run
+
+# --- what is needed
+
+build() { make --no-print-directory build; }
+xla() { needs xla; }
+jupyter() { needs jupyter; }
+data() { needs data; }
+browser() { needs browser; }
+
+needs() {
+	[ -x .bin/dhkd ] || make --no-print-directory build || return
+	scripts/need.sh "$1" || return $skipped
+}
+
+# --- the code
+
+gofmt() {
+	local files
+	files=$(command gofmt -l dhkd plots) || return
+	[ -z "$files" ] || { printf 'not formatted (gofmt -w mends it):\n%s\n' "$files"; return 1; }
+}
+
+vet() { go vet ./...; }
+# The package that graphs are built with is imported with a dot (ST1001), as GoMLX itself does.
+staticcheck() { go run "$staticcheck" -checks inherit,-ST1001 ./...; }
+
+# --- Go tests
+
+# What has a check of its own is left out: the command line's scripts and the browser.
+go_xla() {
+	local packages
+	packages=$(go list ./... | grep -v -e /cmd/ -e /browsertest) || return
+	# shellcheck disable=SC2086 # a list
+	go_test -skip InABrowser $packages
+}
+
+# What networks are made of, also on the backend that needs nothing installed.
+go_pure() { GOMLX_BACKEND=go go_test ./dhkd ./dhkd/nn ./dhkd/zoo ./dhkd/distill; }
+
+command_line() { go_test ./dhkd/cmd/...; }
+
+# go_test ARGS...: shows the packages, the tests that were skipped with their reasons, and all of a failure.
+go_test() {
+	local log=.cache/test.log code
+	mkdir -p .cache
+	go test -p 2 -count=1 -timeout 15m -v "$@" >"$log" 2>&1
+	code=$?
+	if [ $code = 0 ]; then
+		awk '/^ok/ || /^\?/ && !/no test files/ {print} /^ *--- SKIP/ {print; print last} {last = $0}' "$log"
+	else
+		grep -vE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS)|^PASS$' "$log"
+	fi
+	return $code
+}
+
+# --- what users see
+
+notebook() {
+	[ -x .venv/bin/python ] || { echo "the notebooks' environment is missing, see jupyter"; return $skipped; }
+	.venv/bin/python notebooks/sync.py --check && .venv/bin/python notebooks/run.py --quiet notebooks/00-quickstart.md
+}
+
+report() { go_test -run 'InABrowser|TestOpen' ./dhkd/experiment/report ./dhkd/internal/browsertest; }
+
+# --- run them
+
+ok=0 failed=() left=()
+for check in "${@:-${checks[@]}}"; do
+	case " ${checks[*]} " in
+	*" $check "*) ;;
+	*) echo "test.sh: no check is called $check; there are ${checks[*]}" >&2; exit 2 ;;
+	esac
+done
+for check in "${@:-${checks[@]}}"; do
+	printf '\n=== %s\n' "$check"
+	start=$SECONDS
+	"$check" </dev/null
+	code=$?
+	if [ $code = 0 ]; then
+		state=passed ok=$((ok + 1))
+	elif [ $code = $skipped ] && [ -z "${CI:-}" ]; then
+		state="skipped, since something it needs is missing" left+=("$check")
+	else
+		state=FAILED failed+=("$check")
+	fi
+	printf -- '--- %s: %s (%d s)\n' "$check" "$state" $((SECONDS - start))
+done
+printf '\n%d passed, %d failed, %d skipped (%d s)\n' $ok ${#failed[@]} ${#left[@]} $SECONDS
+[ ${#left[@]} = 0 ] || echo "skipped: ${left[*]}"
+[ ${#failed[@]} = 0 ] || { echo "failed: ${failed[*]}"; exit 1; }
