@@ -51,7 +51,7 @@ func (r *Runner) prepare(_ context.Context, set *dataset.Set, recipe record.Reci
 		if recipe.Teacher == nil {
 			return nil, fmt.Errorf("method %s learns from a teacher, and the recipe has none: set teacher.run", recipe.Method.Name)
 		}
-		if config.Teacher, err = LoadNetwork(teacherWeights(r.Dir, recipe)); errors.Is(err, fs.ErrNotExist) {
+		if config.Teacher, _, err = LoadNetwork(teacherWeights(r.Dir, recipe)); errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("its teacher, run %s seed %d, has not been trained yet (%w)", recipe.Teacher.Run, recipe.Teacher.Seed, err)
 		} else if err != nil {
 			return nil, err
@@ -73,10 +73,15 @@ func (r *Runner) Close() {
 	}
 }
 
+// WeightsPath is where a completed run's weights are stored under dir.
+func WeightsPath(dir string, r record.Recipe) string {
+	return filepath.Join(record.Dir(dir, r), WeightsFile)
+}
+
 // teacherWeights is the file that the teacher's run left.
 func teacherWeights(dir string, recipe record.Recipe) string {
 	run := record.Recipe{Experiment: recipe.Experiment, Profile: recipe.Profile, Name: recipe.Teacher.Run, Seed: recipe.Teacher.Seed}
-	return filepath.Join(record.Dir(dir, run), WeightsFile)
+	return WeightsPath(dir, run)
 }
 
 // teacherRef identifies the teacher and evaluates it, since what a file says of itself is no measurement.
@@ -116,20 +121,20 @@ func channels(v []float32) string {
 }
 
 // LoadNetwork reads a network from a file that [train.SaveNetwork] wrote: the architecture is the file's.
-func LoadNetwork(path string) (*train.Network, error) {
+func LoadNetwork(path string) (n *train.Network, metadata map[string]string, err error) {
 	values, metadata, err := weights.LoadSafetensors(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	classes, err := strconv.Atoi(metadata["classes"])
 	if err != nil || metadata["architecture"] == "" {
-		return nil, fmt.Errorf("%s does not say which network it holds: its metadata need architecture and classes", path)
+		return nil, nil, fmt.Errorf("%s does not say which network it holds: its metadata need architecture and classes", path)
 	}
 	m, err := zoo.New(zoo.Config{Name: metadata["architecture"], Classes: classes, AuxHead: dhkd.AuxHead(metadata["aux_head"])})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &train.Network{Model: m, Weights: values}, nil
+	return &train.Network{Model: m, Weights: values}, metadata, nil
 }
 
 func auxHead(m record.Model) dhkd.AuxHead { return dhkd.AuxHead(m.AuxHead) }

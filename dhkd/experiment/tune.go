@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 	"github.com/dhkd-lab/dhkd-go/dhkd/train"
 )
@@ -111,4 +113,12 @@ func mean(v []float64) float64 {
 		sum += x
 	}
 	return sum / float64(len(v))
+}
+
+// YAML is what the run's entry in the experiment's file needs.
+func (t Tuned) YAML() ([]byte, error) {
+	return yaml.Marshal(map[string]any{
+		"optimizer": map[string]any{"learning_rate": t.LearningRate},
+		"tuning":    t.Tuning,
+	})
 }

@@ -25,8 +25,8 @@ func (doctorCmd) Help() string {
   dhkd doctor
 
 Shown are the machine, the backend that networks run on and how it was chosen, data sets, Jupyter and its Go kernel,
-and, for all that is missing, the command that mends it. Nothing is installed or changed. Only a machine on which nothing
-can run is an error: without XLA there is the slow Go backend, and data sets can be fetched.
+and, for all that is missing, the command that mends it. Nothing is installed or changed. Only a machine on which
+nothing can run is an error: without XLA there is the slow Go backend, and data sets can be fetched.
 
 ` + exits(exitOK, exitMissing)
 }

@@ -76,8 +76,8 @@ func exitCode(ctx context.Context, err error) int {
 	return exitFailed
 }
 
-// report prints an error as one line, or with its stack where verbose, and returns the exit code.
-func report(ctx context.Context, w io.Writer, err error, verbose bool) int {
+// printError prints an error as one line, or with its stack where verbose, and returns the exit code.
+func printError(ctx context.Context, w io.Writer, err error, verbose bool) int {
 	code := exitCode(ctx, err)
 	if err == nil {
 		return code

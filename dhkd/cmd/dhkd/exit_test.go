@@ -51,7 +51,7 @@ func TestReport(t *testing.T) {
 			"dhkd: outer: inner\ninner\nmain.go:1\n"},
 	} {
 		var text bytes.Buffer
-		code := report(test.ctx, &text, test.err, test.verbose)
+		code := printError(test.ctx, &text, test.err, test.verbose)
 		if code != test.code || text.String() != test.text {
 			t.Errorf("%s: exit code %d and %q, want %d and %q", test.name, code, text.String(), test.code, test.text)
 		}

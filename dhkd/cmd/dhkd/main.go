@@ -20,13 +20,19 @@ import (
 
 // cli is the command line's grammar. The type of each command is in the file of its name.
 type cli struct {
-	Doctor  doctorCmd  `cmd:"" help:"Say what dhkd finds on this machine, what is missing, and how to mend it."`
-	Setup   setupCmd   `cmd:"" help:"Install XLA, and Jupyter with its Go kernel."`
-	Data    dataCmd    `cmd:"" help:"Download, check and list data sets."`
-	List    listCmd    `cmd:"" help:"List models, methods, data sets and recipes."`
-	Verify  verifyCmd  `cmd:"" help:"Check this machine's numbers against reference numbers."`
-	Lab     labCmd     `cmd:"" help:"Open the notebooks in JupyterLab."`
-	Version versionCmd `cmd:"" help:"Print the versions of dhkd and of what it is built on."`
+	Demo     demoCmd     `cmd:"" help:"Train a teacher and a student six ways on real images, and show the comparison."`
+	Train    trainCmd    `cmd:"" help:"Train a teacher, or a student without one."`
+	Distill  distillCmd  `cmd:"" help:"Train a student with a teacher."`
+	Tune     tuneCmd     `cmd:"" help:"Find learning rates on held-out training images."`
+	Evaluate evaluateCmd `cmd:"" help:"Evaluate a trained network."`
+	Report   reportCmd   `cmd:"" help:"Make the report and the figures of a directory of records."`
+	Doctor   doctorCmd   `cmd:"" help:"Say what dhkd finds on this machine, what is missing, and how to mend it."`
+	Setup    setupCmd    `cmd:"" help:"Install XLA, and Jupyter with its Go kernel."`
+	Data     dataCmd     `cmd:"" help:"Download, check and list data sets."`
+	List     listCmd     `cmd:"" help:"List models, methods, data sets and recipes."`
+	Verify   verifyCmd   `cmd:"" help:"Check this machine's numbers against reference numbers."`
+	Lab      labCmd      `cmd:"" help:"Open the notebooks in JupyterLab."`
+	Version  versionCmd  `cmd:"" help:"Print the versions of dhkd and of what it is built on."`
 
 	Verbose bool `short:"v" help:"Print the stack with an error."`
 }
@@ -34,6 +40,8 @@ type cli struct {
 func (cli) Help() string {
 	return `Examples:
 
+  dhkd demo                          the main job in minutes
+  dhkd distill quickstart --run dhkd
   dhkd doctor                        what is here, what is missing
   dhkd setup                         install XLA and Jupyter
   dhkd verify golden --run losses_ DIR
@@ -64,7 +72,7 @@ func run(ctx context.Context, args []string, out output) int {
 	} else {
 		err = command.Run()
 	}
-	return report(ctx, out.stderr, err, c.Verbose)
+	return printError(ctx, out.stderr, err, c.Verbose)
 }
 
 // output is where a command writes: results to stdout, progress and warnings to stderr.
@@ -74,6 +82,13 @@ func (o output) json(v any) error {
 	encoder := json.NewEncoder(o.stdout)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}
+
+// jsonLine prints JSON on one line.
+func (o output) jsonLine(v any) error {
+	encoder := json.NewEncoder(o.stdout)
+	encoder.SetEscapeHTML(false)
 	return encoder.Encode(v)
 }
 

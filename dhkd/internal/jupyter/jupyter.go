@@ -61,16 +61,19 @@ func Find(root string) Status {
 	return status
 }
 
-// RunNotebook runs the notebook's cells on the Go kernel, without a browser, and writes cells and outputs to the pair's
-// .ipynb when all is well. A cell that fails is the error, with its source. env ("NAME=VALUE") is added to the cells'
+// RunNotebook runs the notebook's cells on the Go kernel, without a browser, and writes cells and outputs to the .ipynb file
+// output, the pair's own where it is empty, when all is well. A cell that fails is the error, with its source. env ("NAME=VALUE") is added to the cells'
 // environment; each cell that ends is a line on progress, which may be nil.
-func RunNotebook(ctx context.Context, root, notebook string, env []string, progress io.Writer) error {
+func RunNotebook(ctx context.Context, root, notebook, output string, env []string, progress io.Writer) error {
 	if status := Find(root); !status.Ready() {
 		return fmt.Errorf("cannot run %s: missing %s", notebook, strings.Join(status.Missing, "; "))
 	}
 	var said bytes.Buffer // the runner's last words; its lines for cells begin with a space
-	cmd := command(ctx, filepath.Join(root, ".venv", "bin", "python"),
-		filepath.Join(root, "notebooks", "run.py"), "--inplace", notebook)
+	args := []string{filepath.Join(root, "notebooks", "run.py"), notebook, "--inplace"}
+	if output != "" {
+		args = append(args[:2], "--output", output)
+	}
+	cmd := command(ctx, filepath.Join(root, ".venv", "bin", "python"), args...)
 	cmd.Env = append(append(os.Environ(), "PYTHONUNBUFFERED=1"), env...)
 	cmd.Stderr = &said
 	if progress != nil {

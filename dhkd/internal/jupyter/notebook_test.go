@@ -203,7 +203,7 @@ func TestFindInAnEmptyFolder(t *testing.T) {
 	if err := Lab(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "missing nbclient") {
 		t.Errorf("JupyterLab without a set-up: %v", err)
 	}
-	if err := RunNotebook(t.Context(), t.TempDir(), "x.md", nil, nil); err == nil {
+	if err := RunNotebook(t.Context(), t.TempDir(), "x.md", "", nil, nil); err == nil {
 		t.Error("a notebook ran without a set-up")
 	}
 }
@@ -242,7 +242,7 @@ func TestRunNotebook(t *testing.T) {
 %%
 fmt.Printf("%T %s\n", record.Recipe{}, os.Getenv("DHKD_TEST_WORD"))`)
 		env := []string{"DHKD_TEST_WORD=hello", "GOPROXY=off"}
-		if err := RunNotebook(t.Context(), root, path, env, nil); err != nil {
+		if err := RunNotebook(t.Context(), root, path, "", env, nil); err != nil {
 			t.Fatal(err)
 		}
 		data, err := os.ReadFile(filepath.Join(dir, "good.ipynb"))
@@ -272,7 +272,7 @@ fmt.Printf("%T %s\n", record.Recipe{}, os.Getenv("DHKD_TEST_WORD"))`)
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := notebook(name, cell)
-			err := RunNotebook(t.Context(), root, path, nil, nil)
+			err := RunNotebook(t.Context(), root, path, "", nil, nil)
 			if err == nil || !strings.HasPrefix(err.Error(), path+": code cell 1 failed") ||
 				!strings.Contains(err.Error(), strings.Split(cell, "\n")[0]) {
 				t.Errorf("error %v, want one that shows the cell", err)

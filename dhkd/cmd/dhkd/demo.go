@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/report"
+	"github.com/dhkd-lab/dhkd-go/dhkd/internal/jupyter"
+)
+
+type demoCmd struct {
+	runFlags
+	Seeds      []uint64 `placeholder:"N" help:"Seeds of the students; more seeds, less noise, more minutes (default 1)."`
+	Set        []string `placeholder:"KEY=VALUE" sep:"none" help:"Override a key of all recipes, as in schedule.epochs=8."`
+	NoNotebook bool     `help:"Do not run the quick-start notebook."`
+}
+
+func (demoCmd) Help() string {
+	return `Example:
+
+  dhkd demo
+
+The main job, on real images: trains a teacher and the same student six ways (cross-entropy; KD; BinaryKL; both losses on one
+head; the same with the authors' literal float32 formula; DHKD with two heads), compares them, draws the figures and the report,
+and runs the quick-start notebook on the records. Minutes on two cores. What is already there is kept, so Ctrl-C and the same
+command again go on where it stopped.
+
+` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitBusy, exitInterrupted)
+}
+
+// quickstart is the experiment and the notebook of the demo.
+const quickstart = "quickstart"
+
+// Run does the main job.
+func (c *demoCmd) Run(ctx context.Context, out output) error {
+	start := time.Now()
+	e, err := experiment.Open(quickstart)
+	if err != nil {
+		return err
+	}
+	recipes, err := experiment.Select(e, experiment.Selection{Seeds: c.Seeds, Set: c.Set})
+	if err != nil {
+		return withCode(exitUsage, err)
+	}
+	if recipes, err = experiment.WithTeachers(e, recipes, c.Set); err != nil {
+		return withCode(exitUsage, err)
+	}
+	r, close, err := c.open(ctx, out)
+	if err != nil {
+		return err
+	}
+	records, err := r.RunAll(ctx, recipes)
+	close() // the notebook needs the memory
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(c.Out, quickstart)
+	files, err := report.Write(dir, records, report.Options{Title: e.Title, Commands: []string{"make demo"}})
+	if err != nil {
+		return err
+	}
+	var notebook string
+	if !c.NoNotebook {
+		if notebook, err = c.runNotebook(ctx, out, dir); err != nil {
+			return err
+		}
+	}
+	if c.JSON {
+		return out.jsonLine(map[string]any{"report": files.Report, "figures": files.Figures, "notebook": notebook})
+	}
+	fmt.Fprintln(out.stdout)
+	if err := report.Text(out.stdout, records); err != nil {
+		return err
+	}
+	fmt.Fprintf(out.stdout, "\nDone in %s.\n  report    %s\n  figures   %s\n  records   %s\n", since(start), files.Report,
+		filepath.Join(dir, "figures"), filepath.Dir(filepath.Dir(info(c.Out, records[0]).Record)))
+	if notebook != "" {
+		fmt.Fprintf(out.stdout, "  notebook  %s (\"make lab\" opens JupyterLab)\n", notebook)
+	}
+	return nil
+}
+
+// runNotebook sets Jupyter up where it is missing and runs the quick start on the demo's records.
+func (c *demoCmd) runNotebook(ctx context.Context, out output, dir string) (string, error) {
+	root := checkout()
+	say := out.logf(c.Quiet || c.JSON)
+	if !jupyter.Find(root).Ready() {
+		err := jupyter.Setup(ctx, root, jupyter.Options{Env: kernelEnv(ctx, ""), Progress: func(line string) { say("%s", line) }})
+		if err != nil {
+			return "", withCode(exitMissing, err)
+		}
+	}
+	records, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "00-quickstart.ipynb")
+	say("running the quick-start notebook")
+	err = jupyter.RunNotebook(ctx, root, filepath.Join(root, "notebooks", "00-quickstart.md"), path,
+		[]string{"DHKD_RECORDS=" + records}, io.Discard)
+	return path, err
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
+	"github.com/dhkd-lab/dhkd-go/dhkd/device"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+	"github.com/dhkd-lab/dhkd-go/dhkd/internal/progress"
+)
+
+// runFlags are the flags of all commands that run experiments.
+type runFlags struct {
+	Out   string `default:"runs" placeholder:"DIR" help:"Where runs are kept: DIR/experiment/profile/name-seedN."`
+	Data  string `placeholder:"PATH" help:"Your own copy of the data: a directory or file."`
+	JSON  bool   `help:"Print JSON: a line for each event, then the records' summary."`
+	Quiet bool   `short:"q" help:"Print no progress."`
+}
+
+// open opens the device and returns a runner; close releases both.
+func (f runFlags) open(ctx context.Context, out output) (r *experiment.Runner, close func(), err error) {
+	d, err := device.Open(ctx, device.Options{Logf: out.logf(f.Quiet)})
+	if err != nil {
+		return nil, nil, withCode(exitMissing, err)
+	}
+	mode, w := progress.Auto, out.stderr
+	switch {
+	case f.JSON:
+		mode, w = progress.JSON, out.stdout
+	case f.Quiet:
+		mode = progress.Quiet
+	}
+	r = &experiment.Runner{Device: d, Dir: f.Out, Progress: progress.New(w, mode),
+		Data: dataset.Options{Dir: f.Data, Fetch: true}}
+	if !f.Quiet {
+		r.Data.Progress = downloadProgress(out.stderr)
+		if !f.JSON {
+			fmt.Fprintf(out.stderr, "backend: %s, %s\n", d.Name, d.Description)
+		}
+	}
+	return r, func() { r.Close(); d.Close() }, nil
+}
+
+// runInfo is what the JSON says of a finished run.
+type runInfo struct {
+	Run     string         `json:"run"`
+	Seed    uint64         `json:"seed"`
+	Status  string         `json:"status"`
+	Record  string         `json:"record"`
+	Weights string         `json:"weights,omitempty"`
+	Epoch   int            `json:"epoch"`
+	Metrics record.Metrics `json:"metrics"` // of the last epoch
+}
+
+func info(dir string, r *record.Record) runInfo {
+	i := runInfo{Run: r.Recipe.Name, Seed: r.Recipe.Seed, Status: r.Status, Record: record.Path(dir, r.Recipe), Epoch: r.Last}
+	if r.Status == record.Completed {
+		i.Weights = experiment.WeightsPath(dir, r.Recipe)
+	}
+	if n := len(r.Epochs); n > 0 {
+		i.Metrics = r.Epochs[n-1].Metrics
+	}
+	return i
+}
+
+// show prints finished runs: where they are, or as JSON.
+func (f runFlags) show(out output, records []*record.Record) error {
+	for _, r := range records {
+		i := info(f.Out, r)
+		if f.JSON {
+			if err := out.jsonLine(i); err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Fprintf(out.stdout, "%s seed %d: %s, %.2f %% test top-1 after epoch %d\n  record   %s\n", i.Run, i.Seed, i.Status,
+			i.Metrics[record.MetricStudentTest], i.Epoch, i.Record)
+		if i.Weights != "" {
+			fmt.Fprintf(out.stdout, "  weights  %s\n", i.Weights)
+		}
+	}
+	return nil
+}
+
+// selection says which runs of an experiment a command is about.
+type selection struct {
+	Recipe string   `arg:"" help:"An experiment: a YAML file, or one of \"dhkd list recipes\"."`
+	Runs   []string `name:"run" placeholder:"NAME" help:"Runs of it; all that fit the command by default."`
+	Seeds  []uint64 `placeholder:"N" help:"Seeds in place of the experiment's own."`
+	Set    []string `placeholder:"KEY=VALUE" sep:"none" help:"Override a key of the recipes, as in optimizer.learning_rate=0.1. Give --out another directory: runs with different recipes are never mixed."`
+	Print  bool     `help:"Print the resolved recipes as YAML and run nothing."`
+}
+
+// recipes resolves the selected runs that fit, in the experiment's order.
+func (s selection) recipes(fit func(record.Recipe) bool) (*record.Experiment, []record.Recipe, error) {
+	e, err := experiment.Open(s.Recipe)
+	if err != nil {
+		return nil, nil, withCode(exitUsage, err)
+	}
+	recipes, err := experiment.Select(e, experiment.Selection{Runs: s.Runs, Seeds: s.Seeds, Set: s.Set, Fit: fit})
+	return e, recipes, withCode(exitUsage, err)
+}
+
+// do runs a command's recipes, or prints them.
+func (s selection) do(ctx context.Context, out output, f runFlags, fit func(record.Recipe) bool) error {
+	e, recipes, err := s.recipes(fit)
+	if err != nil {
+		return err
+	}
+	if s.Print {
+		return printRecipes(out.stdout, recipes)
+	}
+	r, close, err := f.open(ctx, out)
+	if err != nil {
+		return err
+	}
+	defer close()
+	all, err := experiment.WithTeachers(e, recipes, s.Set)
+	if err != nil {
+		return withCode(exitUsage, err)
+	}
+	records, err := r.RunAll(ctx, all)
+	return errors.Join(err, f.show(out, records))
+}
+
+func printRecipes(w io.Writer, recipes []record.Recipe) error {
+	for i, r := range recipes {
+		text, err := r.YAML()
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			fmt.Fprintln(w, "---")
+		}
+		fmt.Fprintf(w, "%s", text)
+	}
+	return nil
+}
+
+func since(start time.Time) string { return time.Since(start).Round(time.Second).String() }

@@ -1,0 +1,146 @@
+package experiment
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+)
+
+// Selection picks runs of an experiment.
+type Selection struct {
+	Runs  []string                 // names; all that fit when empty
+	Seeds []uint64                 // in place of each run's own when not empty
+	Set   []string                 // overrides, "optimizer.learning_rate=0.1"
+	Fit   func(record.Recipe) bool // nil = all
+}
+
+// Select resolves the selected runs, in the experiment's order.
+func Select(e *record.Experiment, s Selection) ([]record.Recipe, error) {
+	var selected []record.Recipe
+	for _, run := range e.Runs {
+		if len(s.Runs) > 0 && !slices.Contains(s.Runs, run.Recipe.Name) {
+			continue
+		}
+		if s.Fit != nil && !s.Fit(run.Recipe) {
+			if len(s.Runs) > 0 {
+				return nil, fmt.Errorf("run %s is not one for this command: dhkd train is for runs without a teacher, "+
+					"dhkd distill for runs with one", run.Recipe.Name)
+			}
+			continue
+		}
+		seeds := run.Seeds
+		if len(s.Seeds) > 0 {
+			seeds = s.Seeds
+		}
+		for _, seed := range seeds {
+			recipe, err := e.Resolve(run.Recipe.Name, seed)
+			if err != nil {
+				return nil, err
+			}
+			if recipe, err = Override(recipe, s.Set); err != nil {
+				return nil, err
+			}
+			selected = append(selected, recipe)
+		}
+	}
+	for _, name := range s.Runs {
+		if _, err := e.Resolve(name, 0); err != nil {
+			return nil, err
+		}
+	}
+	if len(selected) == 0 {
+		return nil, fmt.Errorf("experiment %s has no run for this command", e.Name)
+	}
+	return selected, nil
+}
+
+// WithTeachers puts before the recipes those of the teachers that they learn from, each once, with the overrides of what they
+// share: the data set.
+func WithTeachers(e *record.Experiment, recipes []record.Recipe, set []string) ([]record.Recipe, error) {
+	var shared []string
+	for _, s := range set {
+		if strings.HasPrefix(s, "dataset.") {
+			shared = append(shared, s)
+		}
+	}
+	var all []record.Recipe
+	known := map[string]bool{}
+	var add func(r record.Recipe) error
+	add = func(r record.Recipe) error {
+		if key := fmt.Sprintf("%s-seed%d", r.Name, r.Seed); known[key] {
+			return nil
+		} else {
+			known[key] = true
+		}
+		if r.Teacher != nil {
+			teacher, err := e.Resolve(r.Teacher.Run, r.Teacher.Seed)
+			if err != nil {
+				return err
+			}
+			if teacher, err = Override(teacher, shared); err != nil {
+				return err
+			}
+			if err := add(teacher); err != nil {
+				return err
+			}
+		}
+		all = append(all, r)
+		return nil
+	}
+	for _, r := range recipes {
+		if err := add(r); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// Override returns the recipe with keys set as in "method.alpha=0.1". Values are YAML. What results must be a valid recipe.
+func Override(r record.Recipe, set []string) (record.Recipe, error) {
+	if len(set) == 0 {
+		return r, nil
+	}
+	text, err := r.YAML()
+	if err != nil {
+		return r, err
+	}
+	var tree map[string]any
+	if err := yaml.Unmarshal(text, &tree); err != nil {
+		return r, err
+	}
+	for _, assignment := range set {
+		key, value, ok := strings.Cut(assignment, "=")
+		if !ok {
+			return r, fmt.Errorf("--set %s: write KEY=VALUE, as in optimizer.learning_rate=0.1", assignment)
+		}
+		var parsed any
+		if err := yaml.Unmarshal([]byte(value), &parsed); err != nil {
+			return r, fmt.Errorf("--set %s: the value is not YAML: %w", assignment, err)
+		}
+		node, path := tree, strings.Split(key, ".")
+		for _, name := range path[:len(path)-1] {
+			child, ok := node[name].(map[string]any)
+			if !ok {
+				return r, fmt.Errorf("--set %s: the recipe has no section %q", assignment, name)
+			}
+			node = child
+		}
+		node[path[len(path)-1]] = parsed
+	}
+	if text, err = yaml.Marshal(tree); err != nil {
+		return r, err
+	}
+	changed, err := record.ParseRecipe("--set "+strings.Join(set, " "), text)
+	if err != nil {
+		return r, err
+	}
+	if _, err := distill.New(changed.Method); err != nil {
+		return r, fmt.Errorf("--set %s: %w", strings.Join(set, " "), err)
+	}
+	return changed, nil
+}
