@@ -38,7 +38,8 @@ func (t *Trainer) EvaluateTeacher() (Evaluation, error) {
 // Evaluate evaluates a network on the test split of a data set.
 func Evaluate(backend compute.Backend, data *dataset.Set, n *Network) (e Evaluation, err error) {
 	defer catch(&err)
-	t := &Trainer{Config: Config{Backend: backend, Data: data, Step: Step{Model: n.Model}}, store: model.NewStore()}
+	t := &Trainer{Config: Config{Backend: backend, Data: data, Step: Step{Model: n.Model}}, store: model.NewStore(),
+		compiled: map[string]bool{}}
 	defer t.store.Finalize()
 	if n.Model.Classes != data.Classes {
 		return e, fmt.Errorf("the network has %d classes, data set %s has %d", n.Model.Classes, data.Name, data.Classes)
@@ -56,6 +57,14 @@ func Evaluate(backend compute.Backend, data *dataset.Set, n *Network) (e Evaluat
 type evaluator struct {
 	counts  *model.Exec // sums over a batch: right main, right auxiliary, cross-entropy
 	predict *model.Exec // logits of a batch
+	trainer *Trainer    // keeps the time of compilation
+}
+
+func (e *evaluator) call(exec *model.Exec, inputs ...any) (*tensors.Tensor, error) {
+	if err := e.trainer.compile(exec, inputs); err != nil {
+		return nil, err
+	}
+	return exec.Call1(inputs...)
 }
 
 func (t *Trainer) newEvaluator(m *zoo.Model, scope string) *evaluator {
@@ -79,6 +88,7 @@ func (t *Trainer) newEvaluator(m *zoo.Model, scope string) *evaluator {
 	return &evaluator{
 		counts:  model.MustNewExec(t.Backend, t.store, counts),
 		predict: model.MustNewExec(t.Backend, t.store, logits),
+		trainer: t,
 	}
 }
 
@@ -92,7 +102,7 @@ func (e *evaluator) evaluate(s split) (result Evaluation, err error) {
 	defer catch(&err)
 	var sums [3]float64
 	for batch := range s.batches() {
-		out, err := e.counts.Call1(s.pixels, s.labels, batch.indices, batch.weights)
+		out, err := e.call(e.counts, s.pixels, s.labels, batch.indices, batch.weights)
 		if err != nil {
 			return result, err
 		}
@@ -111,7 +121,7 @@ func (e *evaluator) logits(s split) (all *tensors.Tensor, err error) {
 	var flat []float32
 	classes := 0
 	for batch := range s.batches() {
-		out, err := e.predict.Call1(s.pixels, batch.indices)
+		out, err := e.call(e.predict, s.pixels, batch.indices)
 		if err != nil {
 			return nil, err
 		}

@@ -141,14 +141,16 @@ func (t *Trainer) epoch(ctx context.Context, plan Plan, p *Progress, hooks Hooks
 			return ErrInterrupted
 		}
 	}
-	start := time.Now()
+	start, compiling := time.Now(), t.compileTime
 	metrics := p.Sums.means()
 	if epoch == plan.Epochs || plan.EvaluateEvery > 0 && epoch%plan.EvaluateEvery == 0 {
 		if err := t.evaluateInto(metrics); err != nil {
 			return err
 		}
 	}
-	seconds := time.Since(start).Seconds()
+	compile := (t.compileTime - compiling).Seconds()
+	seconds := time.Since(start).Seconds() - compile
+	p.CompileSeconds += compile
 	p.TrainSeconds += seconds
 	p.Epochs = append(p.Epochs, record.Epoch{
 		Epoch: epoch, Step: epoch * steps, LearningRate: learningRate, Seconds: p.Sums.Seconds + seconds, Metrics: metrics,

@@ -48,7 +48,7 @@ type Trainer struct {
 	teacherLogits    *tensors.Tensor // of all training images, when they never change
 	drawsRandom      bool
 	metrics          []string // names of what a step returns
-	compiled         map[int]bool
+	compiled         map[string]bool
 	compileTime      time.Duration
 }
 
@@ -75,7 +75,7 @@ func New(c Config) (t *Trainer, err error) {
 		return nil, fmt.Errorf("teacher %s has %d classes, data set %s has %d", c.Teacher.Model.Name, c.Teacher.Model.Classes,
 			c.Data.Name, c.Data.Classes)
 	}
-	t = &Trainer{Config: c, store: model.NewStore(), compiled: map[int]bool{}}
+	t = &Trainer{Config: c, store: model.NewStore(), compiled: map[string]bool{}}
 	if !needs.Teacher {
 		t.Teacher = nil
 	}
@@ -162,17 +162,8 @@ func (t *Trainer) RunStep(indices []int32, learningRate float64, seed uint64, ep
 	if t.teacherLogits != nil {
 		inputs = append(inputs, t.teacherLogits)
 	}
-	if !t.compiled[len(indices)] {
-		shapes := make([]shapes.Shape, len(inputs))
-		for i, input := range inputs {
-			shapes[i] = input.(*tensors.Tensor).Shape()
-		}
-		start := time.Now()
-		if _, err := t.step.Compile(shapes...); err != nil {
-			return nil, err
-		}
-		t.compileTime += time.Since(start)
-		t.compiled[len(indices)] = true
+	if err := t.compile(t.step, inputs); err != nil {
+		return nil, err
 	}
 	out, err := t.step.Call1(inputs...)
 	if err != nil {
@@ -188,6 +179,25 @@ func (t *Trainer) RunStep(indices []int32, learningRate float64, seed uint64, ep
 		m[i] = Metric{t.metrics[i], float64(v)}
 	}
 	return m, nil
+}
+
+// compile compiles a program for the shapes of its inputs unless it has been, and keeps the time: it is not training.
+func (t *Trainer) compile(exec *model.Exec, inputs []any) error {
+	dims := make([]shapes.Shape, len(inputs))
+	for i, input := range inputs {
+		dims[i] = input.(*tensors.Tensor).Shape()
+	}
+	key := fmt.Sprintf("%p %v", exec, dims)
+	if t.compiled[key] {
+		return nil
+	}
+	start := time.Now()
+	if _, err := exec.Compile(dims...); err != nil {
+		return err
+	}
+	t.compileTime += time.Since(start)
+	t.compiled[key] = true
+	return nil
 }
 
 // CompileTime is the time spent compiling so far.
