@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -40,13 +41,19 @@ type Runner struct {
 	Device   *device.Device
 	Dir      string            // records go to Dir/experiment/profile/name-seedN/
 	Data     dataset.Options   // where data are and whether to fetch them; its counts and seed are the recipe's
-	Progress progress.Progress // [progress.New] with Quiet for none
+	Progress Progress          // nil = none; see [NewProgress]
 
 	data       *dataset.Set
 	dataKey    string
 	trainer    *train.Trainer
 	trainerKey string
 }
+
+// Progress shows how runs get on.
+type Progress = progress.Progress
+
+// NewProgress shows progress on w: a live line on a terminal, a line per epoch elsewhere.
+func NewProgress(w io.Writer) Progress { return progress.New(w, progress.Auto) }
 
 // Run returns the record of the recipe's run: made anew, continued from a checkpoint, or as it is when the run has ended.
 // The teacher's run must have been completed (see [Runner.RunAll]). When ctx ends the step in progress is finished, all is
@@ -55,6 +62,9 @@ type Runner struct {
 func (r *Runner) Run(ctx context.Context, recipe record.Recipe) (*record.Record, error) {
 	if err := recipe.Validate(); err != nil {
 		return nil, fmt.Errorf("recipe of run %s: %w", recipe.Name, err)
+	}
+	if r.Progress == nil {
+		r.Progress = progress.New(io.Discard, progress.Quiet)
 	}
 	dir := record.Dir(r.Dir, recipe)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
