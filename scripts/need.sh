@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Makes sure that things are there, and installs what is missing:
 #
-#   scripts/need.sh compiler xla jupyter data browser
+#   scripts/need.sh compiler xla jupyter tensorboard data browser
 #
-# All but the compiler need .bin/dhkd (make build). What cannot be had is said on stderr, and the exit code is not 0.
+# xla, jupyter and data need .bin/dhkd (make build). What cannot be had is said on stderr, and the exit code is not 0.
 set -u
 cd "$(dirname "$0")/.." || exit
 
@@ -19,9 +19,21 @@ compiler() { # XLA is called through cgo
 xla() { .bin/dhkd setup --xla; }
 
 jupyter() {
-	python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3 python3-venv
+	python
 	.bin/dhkd setup --jupyter --headless
 }
+
+tensorboard() { # for tests only, in a place of its own
+	local venv=.cache/tensorboard pins=scripts/tensorboard.txt
+	cmp -s $pins $venv/installed.txt && return
+	python
+	echo "installing TensorBoard in $venv" >&2
+	rm -rf $venv && python3 -m venv $venv &&
+		$venv/bin/pip install --quiet --disable-pip-version-check --no-input --require-hashes --requirement $pins &&
+		cp $pins $venv/installed.txt
+}
+
+python() { python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3 python3-venv; }
 
 data() {
 	.bin/dhkd data verify --quiet fashion-mnist 2>/dev/null || apt_install dataset-fashion-mnist ||
@@ -57,7 +69,7 @@ apt_install() {
 
 for what in "$@"; do
 	case $what in
-	compiler | xla | jupyter | data | browser) "$what" || exit ;;
+	compiler | xla | jupyter | tensorboard | data | browser) "$what" || exit ;;
 	*) echo "need.sh: unknown: $what" >&2; exit 2 ;;
 	esac
 done

@@ -8,15 +8,17 @@
 # failed where the environment variable CI is not empty.
 set -u
 cd "$(dirname "$0")/.." || exit
-checks=(build xla jupyter data browser gofmt vet staticcheck go_xla go_pure command_line notebook report)
+checks=(build xla jupyter tensorboard data browser gofmt vet staticcheck go_xla go_pure command_line notebook report)
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 skipped=77 # the exit code of a check that cannot be run
+export DHKD_TENSORBOARD_PYTHON=${DHKD_TENSORBOARD_PYTHON:-$PWD/.cache/tensorboard/bin/python}
 
 # --- what is needed
 
 build() { make --no-print-directory build; }
 xla() { needs xla; }
 jupyter() { needs jupyter; }
+tensorboard() { needs tensorboard; }
 data() { needs data; }
 browser() { needs browser; }
 
@@ -59,7 +61,7 @@ go_test() {
 	go test -p 2 -count=1 -timeout 15m -v "$@" >"$log" 2>&1
 	code=$?
 	if [ $code = 0 ]; then
-		awk '/^ok/ || /^\?/ && !/no test files/ {print} /^ *--- SKIP/ {print; print last} {last = $0}' "$log"
+		awk '/^ok/ {print} /^ *===/ {said = ""; next} /^ *--- SKIP/ {printf "%s\n%s", $0, said} {said = said $0 "\n"}' "$log"
 	else
 		grep -vE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS)|^PASS$' "$log"
 	fi
