@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/device"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
@@ -13,12 +14,13 @@ import (
 
 // environment describes where a run is made.
 func environment(ctx context.Context, d *device.Device) record.Environment {
+	plugin := ""
+	if d.Plugin != "" {
+		plugin = filepath.Base(d.Plugin) // a record is shared, and a path says who made it
+	}
 	e := record.Environment{
 		Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, CPU: device.CPUModel(ctx), Cores: runtime.NumCPU(),
-		Backend: d.Name, Device: d.Description, Plugin: filepath.Base(d.Plugin), API: d.API, XLAFlags: os.Getenv("XLA_FLAGS"),
-	}
-	if d.Plugin == "" {
-		e.Plugin = ""
+		Backend: d.Name, Device: strings.ReplaceAll(d.Description, d.Plugin, plugin), Plugin: plugin, API: d.API, XLAFlags: os.Getenv("XLA_FLAGS"),
 	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
