@@ -39,9 +39,9 @@ var ErrBusy = errors.New("another process is working on this run")
 // Runner runs recipes. It keeps the data and the compiled programs of the last run for the next one that can use them.
 type Runner struct {
 	Device   *device.Device
-	Dir      string            // records go to Dir/experiment/profile/name-seedN/
-	Data     dataset.Options   // where data are and whether to fetch them; its counts and seed are the recipe's
-	Progress Progress          // nil = none; see [NewProgress]
+	Dir      string          // records go to Dir/experiment/profile/name-seedN/
+	Data     dataset.Options // where data are and whether to fetch them; its counts and seed are the recipe's
+	Progress Progress        // nil = none; see [NewProgress]
 
 	data       *dataset.Set
 	dataKey    string
