@@ -45,6 +45,8 @@ func (j *job) run(ctx context.Context) (*record.Record, error) {
 		return nil, fmt.Errorf("%s: %w", title(j.recipe), err)
 	}
 	defer j.events.Close()
+	j.Progress.Step(progress.Update{Run: title(j.recipe), Epoch: len(p.Epochs) + 1, Epochs: j.recipe.Schedule.Epochs,
+		Elapsed: time.Since(j.started), Phase: "compile"})
 	err = j.trainer.Fit(ctx, j.plan(), p, train.Hooks{
 		AfterStep:  func(p *train.Progress, m record.Metrics) { j.Progress.Step(j.update(p, m)) },
 		AfterEpoch: j.afterEpoch,
