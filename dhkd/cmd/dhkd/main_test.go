@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/gomlx/compute"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
 	"github.com/dhkd-lab/dhkd-go/dhkd/device"
 )
 
@@ -23,19 +25,20 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"dhkd": main}
 //   - $GOMLX_BACKEND is "go", so that no plugin is needed, nothing is installed, and there is no network to reach;
 //   - $XLA is the backend for "env GOMLX_BACKEND=$XLA", and the condition [xla] says whether there is one. Where the
 //     environment variable CI is not empty it always holds, so that a missing plugin fails the script;
+//   - $DATA is where Fashion-MNIST is found, and [data] says whether it is, as [xla] does;
 //   - $DHKD_CACHE is an empty directory, $GOLDEN the project's reference cases.
 func TestScripts(t *testing.T) {
 	golden, err := filepath.Abs("../../testdata/golden")
 	if err != nil {
 		t.Fatal(err)
 	}
-	xla := xlaBackend()
+	found := map[string]string{"xla": xlaBackend(), "data": fashionMNIST()}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			for name, value := range map[string]string{
-				compute.ConfigEnvVar: "go", "GOMLX_NO_AUTO_INSTALL": "1", "XLA": xla,
+				compute.ConfigEnvVar: "go", "GOMLX_NO_AUTO_INSTALL": "1", "XLA": found["xla"], "DATA": found["data"],
 				"DHKD_CACHE": filepath.Join(e.WorkDir, ".cache"), "GOLDEN": golden,
 				"HTTP_PROXY": "http://127.0.0.1:1", "HTTPS_PROXY": "http://127.0.0.1:1", // nothing listens there
 			} {
@@ -44,10 +47,11 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(name string) (bool, error) {
-			if name != "xla" {
-				return false, os.ErrInvalid
+			what, known := found[name]
+			if !known {
+				return false, fmt.Errorf("no condition is called %q", name)
 			}
-			return xla != "" || os.Getenv("CI") != "", nil
+			return what != "" || os.Getenv("CI") != "", nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exitsWith},
 	})
@@ -81,6 +85,15 @@ func xlaBackend() string {
 	for _, plugin := range device.Plugins() {
 		if plugin.Kind == "cpu" {
 			return "xla:" + plugin.Path
+		}
+	}
+	return ""
+}
+
+func fashionMNIST() string {
+	for _, info := range dataset.List() {
+		if info.Name == "fashion-mnist" {
+			return info.Found
 		}
 	}
 	return ""
