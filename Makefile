@@ -14,9 +14,9 @@ test: ## run all checks, installing what they need
 lint: ## check the format and the code of all packages
 	@scripts/test.sh gofmt vet staticcheck
 
-bench: build ## measure the speed of a training step
+bench: build ## compare the speed of a training step with PyTorch's
 	@scripts/need.sh xla
-	go test -run '^$$' -bench . ./dhkd/...
+	go run ./dhkd/internal/bench
 
 notebooks: build ## run all notebooks anew and store their outputs
 	@scripts/need.sh xla jupyter data

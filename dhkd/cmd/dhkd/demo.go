@@ -24,10 +24,10 @@ func (demoCmd) Help() string {
 
   dhkd demo
 
-The main job, on real images: trains a teacher and the same student six ways (cross-entropy; KD; BinaryKL; both losses on one
-head; the same with the authors' literal float32 formula; DHKD with two heads), compares them, draws the figures and the report,
-and runs the quick-start notebook on the records. Minutes on two cores. What is already there is kept, so Ctrl-C and the same
-command again go on where it stopped.
+The main job, on real images: trains a teacher and the same student six ways (cross-entropy; KD; BinaryKL; both losses
+on one head; the same with the authors' literal float32 formula; DHKD with two heads), compares them, draws the figures
+and the report, and runs the quick-start notebook on the records. Minutes on two cores. What is already there is kept,
+so Ctrl-C and the same command again go on where it stopped.
 
 ` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitBusy, exitInterrupted)
 }
@@ -89,7 +89,8 @@ func (c *demoCmd) runNotebook(ctx context.Context, out output, dir string) (stri
 	root := checkout()
 	say := out.logf(c.Quiet || c.JSON)
 	if !jupyter.Find(root).Ready() {
-		err := jupyter.Setup(ctx, root, jupyter.Options{Env: kernelEnv(ctx, ""), Progress: func(line string) { say("%s", line) }})
+		err := jupyter.Setup(ctx, root, jupyter.Options{Env: kernelEnv(ctx, ""),
+			Progress: func(line string) { say("%s", line) }})
 		if err != nil {
 			return "", withCode(exitMissing, err)
 		}

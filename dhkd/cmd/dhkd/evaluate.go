@@ -41,7 +41,8 @@ func (c *evaluateCmd) Run(ctx context.Context, out output) error {
 	if c.JSON {
 		return out.jsonLine(e)
 	}
-	fmt.Fprintf(out.stdout, "%s on %s: %.2f %% top-1, cross-entropy %.4f, on %d test images", e.Model, e.Dataset, e.Top1, e.Loss, e.Images)
+	fmt.Fprintf(out.stdout, "%s on %s: %.2f %% top-1, cross-entropy %.4f, on %d test images",
+		e.Model, e.Dataset, e.Top1, e.Loss, e.Images)
 	if e.AuxTop1 != nil {
 		fmt.Fprintf(out.stdout, "; auxiliary head %.2f %%", *e.AuxTop1)
 	}

@@ -12,7 +12,7 @@ type reportCmd struct {
 	Dir    string `arg:"" default:"runs/quickstart" help:"A directory of records, of one experiment."`
 	Out    string `placeholder:"DIR" help:"Where the report and the figures go (default: the same directory)."`
 	Title  string `placeholder:"TEXT" help:"The page's title."`
-	Format string `enum:"html,text,markdown,csv" default:"html" help:"html makes files; the others print to standard output."`
+	Format string `enum:"html,text,markdown,csv" default:"html" help:"html makes files; the others print to stdout."`
 	JSON   bool   `help:"Print a JSON object: the verdict and the files."`
 	Quiet  bool   `short:"q" help:"Print errors only."`
 }
@@ -36,7 +36,8 @@ func (c *reportCmd) Run(out output) error {
 		return withCode(exitUsage, errors.Join(problems...))
 	}
 	if len(records) == 0 {
-		return withCode(exitUsage, fmt.Errorf("%s holds no records: make some with dhkd demo, or name their directory", c.Dir))
+		return withCode(exitUsage,
+			fmt.Errorf("%s holds no records: make some with dhkd demo, or name their directory", c.Dir))
 	}
 	switch c.Format {
 	case "text":

@@ -58,7 +58,8 @@ type runInfo struct {
 }
 
 func info(dir string, r *record.Record) runInfo {
-	i := runInfo{Run: r.Recipe.Name, Seed: r.Recipe.Seed, Status: r.Status, Record: record.Path(dir, r.Recipe), Epoch: r.Last}
+	i := runInfo{Run: r.Recipe.Name, Seed: r.Recipe.Seed, Status: r.Status, Record: record.Path(dir, r.Recipe),
+		Epoch: r.Last}
 	if r.Status == record.Completed {
 		i.Weights = experiment.WeightsPath(dir, r.Recipe)
 	}
@@ -92,7 +93,7 @@ type selection struct {
 	Recipe string   `arg:"" help:"An experiment: a YAML file, or one of \"dhkd list recipes\"."`
 	Runs   []string `name:"run" placeholder:"NAME" help:"Runs of it; all that fit the command by default."`
 	Seeds  []uint64 `placeholder:"N" help:"Seeds in place of the experiment's own."`
-	Set    []string `placeholder:"KEY=VALUE" sep:"none" help:"Override a key of the recipes, as in optimizer.learning_rate=0.1. Give --out another directory: runs with different recipes are never mixed."`
+	Set    []string `placeholder:"KEY=VALUE" sep:"none" help:"Override a key of the recipes, as in method.alpha=0.5; needs another --out."`
 	Print  bool     `help:"Print the resolved recipes as YAML and run nothing."`
 }
 

@@ -17,8 +17,8 @@ func (trainCmd) Help() string {
   dhkd train quickstart --run teacher
   dhkd train my.yaml --run ce --seeds 1,2,3 --set optimizer.learning_rate=0.1 --out runs/lr0.1
 
-Trains the experiment's runs that have no teacher: teachers, and students for comparison. Ctrl-C finishes the step and saves;
-the same command continues. A run that is finished is kept.
+Trains the experiment's runs that have no teacher: teachers, and students for comparison. Ctrl-C finishes the step and
+saves; the same command continues. A run that is finished is kept.
 
 ` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitBusy, exitInterrupted)
 }

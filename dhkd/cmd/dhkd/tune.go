@@ -9,7 +9,7 @@ import (
 
 type tuneCmd struct {
 	Recipe        string    `arg:"" help:"An experiment: a YAML file, or one of \"dhkd list recipes\"."`
-	Runs          []string  `name:"run" required:"" placeholder:"NAME" help:"Runs of it whose learning rate is looked for."`
+	Runs          []string  `name:"run" required:"" placeholder:"NAME" help:"Runs whose learning rate is looked for."`
 	LearningRates []float64 `default:"0.05,0.1,0.2,0.3" help:"Learning rates to try."`
 	Seeds         []uint64  `default:"1,2" help:"Seeds to try each with."`
 	Holdout       int       `default:"5000" help:"Training images beyond the recipe's on which the rates are compared."`
@@ -21,8 +21,8 @@ func (tuneCmd) Help() string {
 
   dhkd tune quickstart --run ce,kd,dhkd --learning-rates 0.05,0.1,0.2,0.3
 
-Trains each run with each learning rate and seed, and compares the last epoch's accuracy on training images that no run is
-trained on; test images take no part. Prints for each run the best rate and all accuracies, as YAML for the recipe.
+Trains each run with each learning rate and seed, and compares the last epoch's accuracy on training images that no run
+is trained on; test images take no part. Prints for each run the best rate and all accuracies, as YAML for the recipe.
 
 ` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitBusy, exitInterrupted)
 }
@@ -38,7 +38,8 @@ func (c *tuneCmd) Run(ctx context.Context, out output) error {
 		return err
 	}
 	defer close()
-	found, err := r.Tune(ctx, e, c.Runs, experiment.Search{Holdout: c.Holdout, LearningRates: c.LearningRates, Seeds: c.Seeds})
+	search := experiment.Search{Holdout: c.Holdout, LearningRates: c.LearningRates, Seeds: c.Seeds}
+	found, err := r.Tune(ctx, e, c.Runs, search)
 	if err != nil {
 		return err
 	}
