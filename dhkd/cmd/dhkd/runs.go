@@ -93,7 +93,7 @@ type selection struct {
 	Recipe string   `arg:"" help:"An experiment: a YAML file, or one of \"dhkd list recipes\"."`
 	Runs   []string `name:"run" placeholder:"NAME" help:"Runs of it; all that fit the command by default."`
 	Seeds  []uint64 `placeholder:"N" help:"Seeds in place of the experiment's own."`
-	Set    []string `placeholder:"KEY=VALUE" sep:"none" help:"Override a key of the recipes, as in method.alpha=0.5; needs another --out."`
+	Set    []string `placeholder:"KEY=VALUE" sep:"none" help:"Override a key, as in method.alpha=0.5, with another --out."`
 	Print  bool     `help:"Print the resolved recipes as YAML and run nothing."`
 }
 
