@@ -290,9 +290,14 @@ func (o Options) logf(format string, args ...any) {
 	o.Logf(format, args...)
 }
 
-// newBackend is compute.NewWithConfig, which panics on a name that is not registered, as an error.
+// newBackend is compute.NewWithConfig, which panics on a name that is not registered, as an error. The Go backend runs
+// operations one after the other, each on all cores: run side by side, as is its default, convolutions that each hold a
+// worker and wait for another hang for ever (compute v0.1.4).
 func newBackend(config string) (backend compute.Backend, err error) {
 	defer asError(&err)
+	if config == "go" {
+		config = "go:ops_sequential"
+	}
 	return compute.NewWithConfig(config)
 }
 

@@ -55,7 +55,7 @@ var shared = sync.OnceValues(func() (*device.Device, error) {
 })
 
 var goBackend = sync.OnceValues(func() (*device.Device, error) {
-	backend, err := gobackend.New("")
+	backend, err := gobackend.New("ops_sequential") // as device.Open does
 	if err != nil {
 		return nil, err
 	}

@@ -1,5 +1,6 @@
-// Package golden checks this project against stored reference cases: it runs each case on a backend and says how far the
-// results are from the reference. What to run, and with which numbers, is read from the case alone, never from its name.
+// Package golden checks this project against stored reference cases: it runs each case on a backend and says how far
+// the results are from the reference. What to run, and with which numbers, is read from the case alone, never from its
+// name.
 package golden
 
 import (
@@ -22,7 +23,9 @@ type Group func(ctx context.Context, backend compute.Backend, c *fixture.Case, r
 var groups = map[string]Group{
 	"data":     verifyData,
 	"losses":   verifyLosses,
+	"models":   verifyModels,
 	"schedule": verifySchedule,
+	"training": verifyTraining,
 }
 
 // Result is the outcome of one case.
@@ -60,8 +63,8 @@ func (r *Result) Worst() Check {
 	return worst
 }
 
-// Verify runs every case below directory dir, or the one that dir itself is, in alphabetical order, and hands each result
-// to report. It returns how many failed; the error says that there was nothing to run or that ctx ended.
+// Verify runs every case below directory dir, or the one that dir itself is, in alphabetical order, and hands each
+// result to report. It returns how many failed; the error says that there was nothing to run or that ctx ended.
 func Verify(ctx context.Context, backend compute.Backend, dir string, report func(Result)) (failed int, err error) {
 	dirs := []string{dir}
 	if _, err := os.Stat(filepath.Join(dir, "case.json")); err != nil {
@@ -118,6 +121,9 @@ func verifyCase(ctx context.Context, backend compute.Backend, dir string) (r Res
 		r.Err = fmt.Errorf("%s: cases of group %q are not supported yet", dir, c.Group)
 		return r
 	}
+	if r.Err = verifyRecipe(c, &r); r.Err != nil {
+		return r
+	}
 	if r.Err = run(ctx, backend, c, &r); r.Err == nil && len(r.Checks) == 0 {
 		r.Err = errors.New("the case holds nothing that could be compared")
 	}
@@ -161,7 +167,8 @@ func (r *Result) Require(name string, ok bool) {
 }
 
 // Summary compares rows as [fixture.Summary.Deviation] does. names are the rows' names, globalL2 sets the floor.
-func (r *Result) Summary(name string, got, ref *fixture.Summary, names []string, sizes []int, globalL2, tolerance float64) {
+func (r *Result) Summary(name string, got, ref *fixture.Summary, names []string, sizes []int,
+	globalL2, tolerance float64) {
 	deviation, row := got.Deviation(ref, sizes, globalL2)
 	if row < len(names) {
 		name += " " + names[row]
@@ -173,8 +180,8 @@ func (r *Result) add(name string, deviation, tolerance float64) {
 	r.Checks = append(r.Checks, Check{name, deviation, tolerance})
 }
 
-// measure is the largest deviation between two arrays, absolute and relative to the largest reference, which it also enters
-// into the case's totals.
+// measure is the largest deviation between two arrays, absolute and relative to the largest reference, which it also
+// enters into the case's totals.
 func (r *Result) measure(got, ref []float64) (absolute, relative float64) {
 	if len(got) != len(ref) {
 		absolute = math.Inf(1)
@@ -193,7 +200,8 @@ func (r *Result) measure(got, ref []float64) (absolute, relative float64) {
 	return absolute, relative
 }
 
-// difference is |x - ref|; equal infinities and two NaN do not differ, any other pair with one of them differs infinitely.
+// difference is |x - ref|; equal infinities and two NaN do not differ, any other pair with one of them differs
+// infinitely.
 func difference(x, ref float64) float64 {
 	if x == ref || math.IsNaN(x) && math.IsNaN(ref) {
 		return 0
