@@ -31,7 +31,7 @@ const (
 )
 
 // saveInterval is how much work a killed run may lose. An interrupted or failed one loses none.
-const saveInterval = 15 * time.Second
+var saveInterval = 15 * time.Second
 
 // ErrBusy is returned when another process works in the run's directory.
 var ErrBusy = errors.New("another process is working on this run")
@@ -62,6 +62,9 @@ func NewProgress(w io.Writer) Progress { return progress.New(w, progress.Auto) }
 func (r *Runner) Run(ctx context.Context, recipe record.Recipe) (*record.Record, error) {
 	if err := recipe.Validate(); err != nil {
 		return nil, fmt.Errorf("recipe of run %s: %w", recipe.Name, err)
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%s: %w", title(recipe), train.ErrInterrupted)
 	}
 	if r.Progress == nil {
 		r.Progress = progress.New(io.Discard, progress.Quiet)
@@ -103,7 +106,7 @@ func (r *Runner) RunAll(ctx context.Context, recipes []record.Recipe) ([]*record
 		if errors.As(err, &nonFinite) {
 			failures = append(failures, err)
 		} else if err != nil {
-			return records, err
+			return records, errors.Join(append(failures, err)...)
 		}
 	}
 	return records, errors.Join(failures...)

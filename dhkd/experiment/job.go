@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
@@ -37,6 +38,9 @@ func (j *job) run(ctx context.Context) (*record.Record, error) {
 	j.Progress.Start(title(j.recipe))
 	if err := j.setUp(ctx); err != nil {
 		j.Progress.Done("")
+		if ctx.Err() != nil {
+			err = train.ErrInterrupted
+		}
 		return nil, fmt.Errorf("%s: %w", title(j.recipe), err)
 	}
 	p, err := j.begin()
@@ -57,26 +61,36 @@ func (j *job) run(ctx context.Context) (*record.Record, error) {
 
 // setUp loads the data and the teacher and prepares the trainer, or takes those of the run before.
 func (j *job) setUp(ctx context.Context) error {
+	if err := removeTemporary(j.dir); err != nil {
+		return err
+	}
+	if _, err := os.Stat(j.path(CheckpointFile)); errors.Is(err, fs.ErrNotExist) {
+		j.record = nil // nothing to go on from
+	}
 	set, err := j.load(ctx, j.recipe.Dataset)
 	if err != nil {
 		return err
 	}
-	j.trainer, err = j.prepare(ctx, set, j.recipe)
-	if err != nil {
+	var teacher string
+	if j.trainer, teacher, err = j.prepare(set, j.recipe); err != nil {
 		return err
 	}
 	if err := j.trainer.Reset(j.recipe.Seed); err != nil {
 		return err
 	}
 	if j.record != nil {
+		if t := j.record.Teacher; t != nil && t.SHA256 != teacher {
+			return fmt.Errorf("the weights of its teacher, run %s, are not those that it was started with; move %s away to start "+
+				"it anew", j.recipe.Teacher.Run, j.dir)
+		}
 		return nil
 	}
 	j.record = &record.Record{
 		Schema: record.SchemaVersion, Recipe: j.recipe, Status: record.Running, Started: j.started.UTC().Truncate(time.Second),
 		Environment: environment(ctx, j.Device), Data: describe(set, j.recipe.Dataset), Parameters: j.trainer.Parameters(),
 	}
-	if j.recipe.Teacher != nil && j.trainer.Teacher != nil {
-		j.record.Teacher, err = j.teacherRef()
+	if teacher != "" {
+		j.record.Teacher, err = j.teacherRef(teacher)
 	}
 	return err
 }
@@ -101,8 +115,11 @@ func (j *job) begin() (*train.Progress, error) {
 		return nil, err
 	}
 	j.record.Resumed++
+	j.record.Status = record.Running
+	j.lastSave = time.Now()
 	j.Progress.Note(fmt.Sprintf("%s: continued after epoch %d, step %d of the next", title(j.recipe), len(p.Epochs), p.Step))
-	return p, nil
+	j.fill(p)
+	return p, j.record.Save(j.path(record.FileName))
 }
 
 func (j *job) plan() train.Plan {
@@ -178,18 +195,31 @@ func (j *job) finish(p *train.Progress, err error) (*record.Record, error) {
 		j.record.Status = record.Completed
 	}
 	j.fill(p)
-	saveErr := j.events.Sync()
-	if j.record.Status == record.Completed {
-		saveErr = errors.Join(saveErr, j.saveWeights())
-	}
-	if saveErr = errors.Join(saveErr, j.record.Save(j.path(record.FileName))); saveErr == nil && j.record.Status != record.Interrupted {
-		saveErr = remove(j.path(CheckpointFile))
+	if saveErr := j.saveEnd(); saveErr != nil {
+		j.Progress.Done("")
+		return j.record, fmt.Errorf("%s: %w", title(j.recipe), saveErr)
 	}
 	j.Progress.Done(j.summary())
-	if err = errors.Join(err, saveErr); err != nil {
+	if err != nil {
 		err = fmt.Errorf("%s: %w", title(j.recipe), err)
 	}
 	return j.record, err
+}
+
+// saveEnd saves in an order in which each file, once there, says the truth: the checkpoint goes when nothing needs it any more.
+func (j *job) saveEnd() error {
+	if err := j.events.Sync(); err != nil {
+		return err
+	}
+	if j.record.Status == record.Completed {
+		if err := j.saveWeights(); err != nil {
+			return err
+		}
+	}
+	if err := j.record.Save(j.path(record.FileName)); err != nil || j.record.Status == record.Interrupted {
+		return err
+	}
+	return remove(j.path(CheckpointFile))
 }
 
 func (j *job) summary() string {
@@ -226,6 +256,17 @@ func remove(path string) error {
 		return err
 	}
 	return nil
+}
+
+// removeTemporary removes what a killed process left half-written.
+func removeTemporary(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") && strings.HasSuffix(e.Name(), ".tmp") {
+			err = errors.Join(err, remove(filepath.Join(dir, e.Name())))
+		}
+	}
+	return err
 }
 
 // load returns the data set of a recipe, from memory if the run before had the same.

@@ -1,7 +1,6 @@
 package experiment
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -22,15 +21,28 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
-// prepare returns a trainer for the recipe. Runs that differ in seed, learning rate or schedule alone share their programs.
-func (r *Runner) prepare(_ context.Context, set *dataset.Set, recipe record.Recipe) (*train.Trainer, error) {
+// prepare returns a trainer for the recipe, and the digest of the teacher's weights that it has. Runs that differ in seed,
+// learning rate or schedule alone share their programs.
+func (r *Runner) prepare(set *dataset.Set, recipe record.Recipe) (t *train.Trainer, teacher string, err error) {
 	method, err := distill.New(recipe.Method)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	student, err := model(recipe.Model, set.Classes)
 	if err != nil {
-		return nil, fmt.Errorf("model: %w", err)
+		return nil, "", fmt.Errorf("model: %w", err)
+	}
+	needsTeacher, path := method.Needs().Teacher, ""
+	if needsTeacher {
+		if recipe.Teacher == nil {
+			return nil, "", fmt.Errorf("method %s learns from a teacher, and the recipe has none: set teacher.run", method.Name())
+		}
+		path = teacherWeights(r.Dir, recipe)
+		if teacher, err = fileSHA256(path); errors.Is(err, fs.ErrNotExist) {
+			return nil, "", fmt.Errorf("its teacher, run %s seed %d, has not been trained yet (%w)", recipe.Teacher.Run, recipe.Teacher.Seed, err)
+		} else if err != nil {
+			return nil, "", err
+		}
 	}
 	o := recipe.Optimizer
 	config := train.Config{
@@ -39,30 +51,26 @@ func (r *Runner) prepare(_ context.Context, set *dataset.Set, recipe record.Reci
 			SGD: train.SGD{Momentum: o.Momentum, WeightDecay: o.WeightDecay, ClipNorm: o.ClipNorm}},
 	}
 	o.LearningRate = 0
-	key, err := json.Marshal([]any{recipe.Dataset, recipe.Model, recipe.Method, o, recipe.Teacher, recipe.Experiment, recipe.Profile})
+	key, err := json.Marshal([]any{recipe.Dataset, recipe.Model, recipe.Method, o, teacher})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if r.trainer != nil && r.trainerKey == string(key) {
-		return r.trainer, nil
+		return r.trainer, teacher, nil
 	}
 	r.Close()
-	if method.Needs().Teacher {
-		if recipe.Teacher == nil {
-			return nil, fmt.Errorf("method %s learns from a teacher, and the recipe has none: set teacher.run", recipe.Method.Name)
-		}
-		if config.Teacher, _, err = LoadNetwork(teacherWeights(r.Dir, recipe)); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("its teacher, run %s seed %d, has not been trained yet (%w)", recipe.Teacher.Run, recipe.Teacher.Seed, err)
-		} else if err != nil {
-			return nil, err
+	if needsTeacher {
+		if config.Teacher, err = loadTeacher(path, recipe.Teacher.Model, set); err != nil {
+			return nil, "", fmt.Errorf("its teacher: %w; move the teacher's directory away and train it again", err)
 		}
 	}
-	t, err := train.New(config)
-	if err != nil {
-		return nil, err
+	if t, err = train.New(config); err != nil && needsTeacher {
+		return nil, "", fmt.Errorf("%w (the teacher's weights are %s)", err, path)
+	} else if err != nil {
+		return nil, "", err
 	}
 	r.trainer, r.trainerKey = t, string(key)
-	return t, nil
+	return t, teacher, nil
 }
 
 // Close frees the compiled programs and the images on the device.
@@ -84,18 +92,25 @@ func teacherWeights(dir string, recipe record.Recipe) string {
 	return WeightsPath(dir, run)
 }
 
-// teacherRef identifies the teacher and evaluates it, since what a file says of itself is no measurement.
-func (j *job) teacherRef() (*record.TeacherRef, error) {
-	path := teacherWeights(j.Dir, j.recipe)
-	digest, err := fileSHA256(path)
+func loadTeacher(path, name string, set *dataset.Set) (*train.Network, error) {
+	n, _, err := LoadNetwork(path)
 	if err != nil {
 		return nil, err
 	}
+	if n.Model.Name != name || n.Model.Classes != set.Classes {
+		return nil, fmt.Errorf("%s holds a %s of %d classes, the recipe needs a %s of %d", path, n.Model.Name, n.Model.Classes, name,
+			set.Classes)
+	}
+	return n, nil
+}
+
+// teacherRef identifies the teacher and evaluates it, since what a file says of itself is no measurement.
+func (j *job) teacherRef(digest string) (*record.TeacherRef, error) {
 	e, err := j.trainer.EvaluateTeacher()
 	if err != nil {
 		return nil, err
 	}
-	return &record.TeacherRef{Model: j.trainer.Teacher.Model.Name, Checkpoint: filepath.Base(path), SHA256: digest, Top1: e.Top1}, nil
+	return &record.TeacherRef{Model: j.trainer.Teacher.Model.Name, Checkpoint: WeightsFile, SHA256: digest, Top1: e.Top1}, nil
 }
 
 // saveWeights writes the trained network with what is needed to use and to judge it.

@@ -47,7 +47,7 @@ func (r *Runner) Tune(ctx context.Context, e *record.Experiment, runs []string, 
 				accuracies.Top1 = append(accuracies.Top1, top1)
 			}
 			t.Tuning.Candidates = append(t.Tuning.Candidates, accuracies)
-			if mean := mean(accuracies.Top1); mean > best {
+			if mean := mean(accuracies.Top1); mean > best || mean == best && rate < t.LearningRate {
 				best, t.LearningRate = mean, rate
 			}
 		}

@@ -2,7 +2,9 @@ package train
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"strings"
 
@@ -45,11 +47,15 @@ func (t *Trainer) SaveCheckpoint(path, run string, p *Progress) error {
 // as it was.
 func (t *Trainer) LoadCheckpoint(path, run string) (*Progress, error) {
 	values, metadata, err := weights.LoadSafetensors(path)
-	if err != nil {
+	const remedy = "move the file away to start the run anew"
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("cannot continue: %w; %s", err, remedy)
 	}
 	refuse := func(format string, args ...any) error {
-		return fmt.Errorf("cannot continue from %s: %s; move the file away to start the run anew", path, fmt.Sprintf(format, args...))
+		return fmt.Errorf("cannot continue from %s: %s; %s", path, fmt.Sprintf(format, args...), remedy)
 	}
 	switch {
 	case metadata["format"] != checkpointFormat:

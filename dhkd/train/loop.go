@@ -49,7 +49,8 @@ type Hooks struct {
 	AfterStep func(p *Progress, epochMetrics record.Metrics)
 	// AfterEpoch is called when an epoch is finished and evaluated.
 	AfterEpoch func(p *Progress)
-	// Save stores the trainer's state and progress. It is called after each epoch, and when the run is interrupted.
+	// Save stores the trainer's state and progress when it is time to: it is called after each step, after each epoch, and when
+	// the run is interrupted.
 	Save func(p *Progress) error
 }
 
@@ -90,9 +91,11 @@ func (t *Trainer) Fit(ctx context.Context, plan Plan, p *Progress, hooks Hooks) 
 		return hooks.Save(p)
 	}
 	for len(p.Epochs) < plan.Epochs {
-		if err := t.epoch(ctx, plan, p, hooks); err != nil {
+		if err := t.epoch(ctx, plan, p, hooks, save); err != nil {
 			if errors.Is(err, ErrInterrupted) {
-				err = errors.Join(err, save())
+				if saveErr := save(); saveErr != nil {
+					return fmt.Errorf("interrupted, and what was done since the last save is lost: %w", saveErr)
+				}
 			}
 			return err
 		}
@@ -107,7 +110,10 @@ func (t *Trainer) Fit(ctx context.Context, plan Plan, p *Progress, hooks Hooks) 
 }
 
 // epoch runs the rest of the epoch in progress and evaluates.
-func (t *Trainer) epoch(ctx context.Context, plan Plan, p *Progress, hooks Hooks) error {
+func (t *Trainer) epoch(ctx context.Context, plan Plan, p *Progress, hooks Hooks, save func() error) error {
+	if ctx.Err() != nil {
+		return ErrInterrupted
+	}
 	epoch := len(p.Epochs) + 1
 	steps := (t.train.n + plan.BatchSize - 1) / plan.BatchSize
 	learningRate := MultiStep(plan.LearningRate, plan.Milestones, plan.Rate, epoch)
@@ -139,6 +145,9 @@ func (t *Trainer) epoch(ctx context.Context, plan Plan, p *Progress, hooks Hooks
 		}
 		if ctx.Err() != nil {
 			return ErrInterrupted
+		}
+		if err := save(); err != nil {
+			return err
 		}
 	}
 	start, compiling := time.Now(), t.compileTime
