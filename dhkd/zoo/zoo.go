@@ -78,6 +78,10 @@ type Weight struct {
 // Initial returns the network's weights with the initial values of that seed, in the order of the layers. The image shape is
 // height, width, channels; an error says why the network cannot take it. Nothing is compiled.
 func (m *Model) Initial(backend compute.Backend, image [3]int, seed uint64) (weights []Weight, err error) {
+	if min(image[0], image[1], image[2]) < 1 {
+		return nil, fmt.Errorf("model %s on %dx%dx%d images: height, width and channels must be at least 1",
+			m.Name, image[0], image[1], image[2])
+	}
 	g := graph.NewGraph(backend, m.Name)
 	defer g.Finalize()
 	store := model.NewStore()

@@ -1,0 +1,165 @@
+package distill_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/device/devicetest"
+	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+)
+
+func TestNewErrors(t *testing.T) {
+	dual := record.Method{Name: "dhkd", Gamma: 1, Alpha: 0.1, Temperature: 2}
+	edit := func(f func(m *record.Method)) record.Method {
+		m := dual
+		f(&m)
+		return m
+	}
+	for _, test := range []struct {
+		method record.Method
+		want   string
+	}{
+		{record.Method{}, `method.name: unknown method "": choose one of binarykl, ce, ce+binarykl, dhkd, kd`},
+		{record.Method{Name: "DHKD"}, `method.name: unknown method "DHKD"`},
+		{record.Method{Name: "dhkd"}, "method.gamma: method dhkd needs it, more than 0"},
+		{edit(func(m *record.Method) { m.Gamma = -1 }), "method.gamma"},
+		{edit(func(m *record.Method) { m.Alpha = 0 }), "method.alpha"},
+		{edit(func(m *record.Method) { m.Temperature = 0 }), "method.temperature"},
+		{edit(func(m *record.Method) { m.Temperature = -2 }), "method.temperature"},
+		{record.Method{Name: "ce", Gamma: 1}, "method.gamma: method ce has no such hyper-parameter"},
+		{record.Method{Name: "ce", Alpha: 1}, "method.alpha"},
+		{record.Method{Name: "ce", Temperature: 1}, "method.temperature"},
+		{record.Method{Name: "ce", Align: true}, "method.align"},
+		{record.Method{Name: "ce", Literal: true}, "method.literal"},
+		{record.Method{Name: "kd", Gamma: 0.1, Alpha: 0.9, Temperature: 4, Align: true}, "method.align"},
+		{record.Method{Name: "kd", Gamma: 0.1, Alpha: 0.9, Temperature: 4, Literal: true}, "method.literal"},
+		{record.Method{Name: "kd", Gamma: 0.1, Alpha: 0.9}, "method.temperature: method kd needs it"},
+		{record.Method{Name: "binarykl", Gamma: 1, Alpha: 1, Temperature: 2}, "method.gamma"},
+		{record.Method{Name: "binarykl", Alpha: 1, Temperature: 2, Align: true}, "method.align"},
+		{record.Method{Name: "ce+binarykl", Alpha: 1, Temperature: 2}, "method.gamma: method ce+binarykl needs it"},
+	} {
+		m, err := distill.New(test.method)
+		if err == nil || m != nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%+v: %v, error %v, want %q", test.method, m, err, test.want)
+		}
+	}
+}
+
+// TestMethods checks every method's needs, terms and weights.
+func TestMethods(t *testing.T) {
+	seen := map[string]bool{}
+	for _, test := range []struct {
+		method record.Method
+		needs  distill.Needs
+		want   string // terms and weights, "aligned"
+	}{
+		{record.Method{Name: "ce"}, distill.Needs{}, "ce 1"},
+		{record.Method{Name: "kd", Gamma: 0.1, Alpha: 0.9, Temperature: 4}, distill.Needs{Teacher: true}, "ce 0.1 kl 0.9"},
+		{record.Method{Name: "binarykl", Alpha: 2, Temperature: 4}, distill.Needs{Teacher: true}, "binarykl 2"},
+		{record.Method{Name: "ce+binarykl", Gamma: 1, Alpha: 2, Temperature: 4, Align: true}, distill.Needs{Teacher: true},
+			"ce 1 binarykl 2 aligned"},
+		{record.Method{Name: "dhkd", Gamma: 1, Alpha: 0.1, Temperature: 2}, distill.Needs{Teacher: true, AuxHead: true},
+			"ce 1 binarykl_norm 0.1"},
+		{record.Method{Name: "dhkd", Gamma: 1, Alpha: 0.1, Temperature: 2, Align: true, Literal: true},
+			distill.Needs{Teacher: true, AuxHead: true}, "ce 1 binarykl_norm 0.1 aligned"},
+	} {
+		m, err := distill.New(test.method)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[test.method.Name] = true
+		if m.Name() != test.method.Name || m.Needs() != test.needs || distill.Describe(m.Name()) == "" {
+			t.Errorf("%+v: name %s, needs %+v", test.method, m.Name(), m.Needs())
+		}
+		var got string
+		gradients(t, m, func(losses distill.Losses) {
+			var words []string
+			for _, term := range losses.Terms {
+				words = append(words, term.Name, fmt.Sprint(term.Weight))
+			}
+			if losses.Align {
+				words = append(words, "aligned")
+			}
+			got = strings.Join(words, " ")
+		})
+		if got != test.want {
+			t.Errorf("%+v: %s, want %s", test.method, got, test.want)
+		}
+	}
+	for _, name := range distill.Names() {
+		if !seen[name] {
+			t.Errorf("method %s is not tested here", name)
+		}
+	}
+	if distill.Describe("none") != "" {
+		t.Error("an unknown method is described")
+	}
+}
+
+// TestWhoTeachesWhom checks which logits get a gradient from which term: with DHKD the labels reach only the main head and the
+// teacher only the auxiliary one; nothing flows to the teacher.
+func TestWhoTeachesWhom(t *testing.T) {
+	for _, test := range []struct {
+		method record.Method
+		want   []string // for each term, the logits with a gradient
+	}{
+		{record.Method{Name: "ce"}, []string{"main"}},
+		{record.Method{Name: "kd", Gamma: 1, Alpha: 1, Temperature: 4}, []string{"main", "main"}},
+		{record.Method{Name: "binarykl", Alpha: 1, Temperature: 2}, []string{"main"}},
+		{record.Method{Name: "ce+binarykl", Gamma: 1, Alpha: 1, Temperature: 2, Literal: true}, []string{"main", "main"}},
+		{record.Method{Name: "dhkd", Gamma: 1, Alpha: 1, Temperature: 2}, []string{"main", "aux"}},
+		{record.Method{Name: "dhkd", Gamma: 1, Alpha: 1, Temperature: 2, Literal: true}, []string{"main", "aux"}},
+	} {
+		m, err := distill.New(test.method)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for term, want := range test.want {
+			var reached []string
+			for i, gradient := range gradients(t, m, func(distill.Losses) {})[term] {
+				if slices.ContainsFunc(gradient, func(v float32) bool { return v != 0 }) {
+					reached = append(reached, []string{"main", "aux", "teacher"}[i])
+				}
+			}
+			if got := strings.Join(reached, " "); got != want {
+				t.Errorf("%+v, term %d: a gradient reaches %q, want %q", test.method, term, got, want)
+			}
+		}
+	}
+}
+
+// gradients of each term with respect to the logits of the main head, the auxiliary head and the teacher.
+func gradients(t *testing.T, m distill.Method, look func(distill.Losses)) [][][]float32 {
+	t.Helper()
+	exec, err := graph.NewExec(devicetest.Go(t).Backend, func(inputs []*graph.Node) (all []*graph.Node) {
+		losses := m.Losses(distill.Batch{Logits: inputs[0], AuxLogits: inputs[1], TeacherLogits: inputs[2], Labels: inputs[3]})
+		look(losses)
+		for _, term := range losses.Terms {
+			all = append(all, graph.Gradient(term.Value, inputs[:3]...)...)
+		}
+		return all
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exec.Finalize()
+	outputs, err := exec.Call([][]float32{{1, 2, 3}, {0, -1, 1}}, [][]float32{{0, 1, -2}, {3, 1, 1}},
+		[][]float32{{2, 0, 1}, {-1, 4, 2}}, []int32{0, 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all [][][]float32
+	for i, output := range outputs {
+		if i%3 == 0 {
+			all = append(all, nil)
+		}
+		all[i/3] = append(all[i/3], tensors.MustCopyFlatData[float32](output))
+	}
+	return all
+}
