@@ -63,7 +63,7 @@ go_test() {
 	if [ $code = 0 ]; then
 		awk '/^ok/ {print} /^ *===/ {said = ""; next} /^ *--- SKIP/ {printf "%s\n%s", $0, said} {said = said $0 "\n"}' "$log"
 	else
-		grep -vE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS)|^PASS$' "$log"
+		grep -vE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS)|^PASS$|^\?' "$log"
 	fi
 	return $code
 }
