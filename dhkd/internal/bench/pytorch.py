@@ -1,9 +1,9 @@
 """PyTorch's side of make bench: the same training step, eager, float32, with the default number of threads.
 
-Reads commands such as "run resnet20 32 64 dhkd 5" (network, image size, batch, method, steps) and answers each with a line
-of JSON: the milliseconds of every step and of the processor's time, all threads together, or an error. A step is forward,
-loss, backward, update and loss.item(). The network and the batch, which is ready in memory, stay from one command to the
-next.
+Reads commands such as "run resnet20 32 64 dhkd 5" (network, image size, batch, method, steps) and answers each with a
+line of JSON: the milliseconds of every step and of the processor's time, all threads together, or an error. A step is
+forward, loss, backward, update and loss.item(). The network and the batch, which is ready in memory, stay from one
+command to the next.
 """
 
 import functools
