@@ -2,6 +2,9 @@
 package weights
 
 import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +19,11 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/internal/safefile"
 )
 
-// maxFileSize is far above any network of the zoo; a larger file is refused before it is read.
-const maxFileSize = 8 << 30
+// Limits far above any network of the zoo: what is larger is refused before it is read.
+const (
+	maxFileSize   = 2 << 30
+	maxHeaderSize = 16 << 20
+)
 
 // dtypeOf maps the stored types that are read; no other is written.
 var dtypeOf = map[safetensors.DType]dtypes.DType{
@@ -26,7 +32,7 @@ var dtypeOf = map[safetensors.DType]dtypes.DType{
 
 // SaveSafetensors writes named tensors and text metadata as a safetensors file, atomically.
 func SaveSafetensors(path string, values map[string]*tensors.Tensor, metadata map[string]string) error {
-	views := make(map[string]safetensors.TensorView, len(values))
+	views := make(map[string]stored, len(values))
 	for name, t := range values {
 		view, err := viewOf(t)
 		if err != nil {
@@ -45,26 +51,17 @@ func LoadSafetensors(path string) (values map[string]*tensors.Tensor, metadata m
 			err = fmt.Errorf("%s is not a usable safetensors file: %w", path, err)
 		}
 	}()
+	if info, err := os.Stat(path); err != nil {
+		return nil, nil, err
+	} else if !info.Mode().IsRegular() { // opening a pipe would wait for ever
+		return nil, nil, errors.New("it is not a regular file")
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	if info.Size() > maxFileSize {
-		return nil, nil, fmt.Errorf("%d bytes are more than the limit of %d", info.Size(), int64(maxFileSize))
-	}
-	buffer := make([]byte, info.Size())
-	if _, err := io.ReadFull(f, buffer); err != nil {
-		return nil, nil, err
-	}
-	if len(buffer) < 8 {
-		return nil, nil, errors.New("shorter than its header")
-	}
-	_, header, err := safetensors.ReadMetadata(buffer)
+	buffer, header, err := read(f)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -81,19 +78,69 @@ func LoadSafetensors(path string) (values map[string]*tensors.Tensor, metadata m
 	return values, header.Metadata(), nil
 }
 
-func viewOf(t *tensors.Tensor) (view safetensors.TensorView, err error) {
-	for stored, dtype := range dtypeOf {
-		if dtype != t.DType() {
+// read returns the whole file, and its header, which is checked against the file's size before the rest is read.
+func read(f *os.File) (buffer []byte, header safetensors.Metadata, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, header, err
+	}
+	size := info.Size()
+	if size > maxFileSize {
+		return nil, header, fmt.Errorf("%d bytes are more than the limit of %d", size, maxFileSize)
+	}
+	var start [8]byte
+	if _, err := io.ReadFull(f, start[:]); err != nil {
+		return nil, header, errors.New("shorter than its header")
+	}
+	headerSize := binary.LittleEndian.Uint64(start[:])
+	if headerSize > maxHeaderSize || int64(headerSize) > size-8 {
+		return nil, header, fmt.Errorf("its header claims %d bytes; the limit is %d, and the file has %d",
+			headerSize, maxHeaderSize, size)
+	}
+	text := make([]byte, headerSize)
+	if _, err := io.ReadFull(f, text); err != nil {
+		return nil, header, err
+	}
+	if err := json.Unmarshal(text, &header); err != nil {
+		return nil, header, err
+	}
+	var end uint64
+	for _, t := range header.Tensors() {
+		end = max(end, t.DataOffsets[1])
+	}
+	if data := uint64(size) - 8 - headerSize; end != data {
+		return nil, header, fmt.Errorf("its tensors need %d bytes, it has %d: it is truncated or damaged", end, data)
+	}
+	buffer = make([]byte, size)
+	copy(buffer, start[:])
+	copy(buffer[8:], text)
+	_, err = io.ReadFull(f, buffer[8+headerSize:])
+	return buffer, header, err
+}
+
+// stored is a tensor as it is written. (The library's own view refuses scalars.)
+type stored struct {
+	dtype safetensors.DType
+	shape []uint64
+	data  []byte
+}
+
+func (s stored) DType() safetensors.DType { return s.dtype }
+func (s stored) Shape() []uint64          { return s.shape }
+func (s stored) Data() []byte             { return s.data }
+func (s stored) DataLen() uint64          { return uint64(len(s.data)) }
+
+func viewOf(t *tensors.Tensor) (view stored, err error) {
+	for dtype, own := range dtypeOf {
+		if own != t.DType() {
 			continue
 		}
-		shape := make([]uint64, t.Rank())
+		view = stored{dtype: dtype, shape: make([]uint64, t.Rank())}
 		for i, d := range t.Shape().Dimensions {
-			shape[i] = uint64(d)
+			view.shape[i] = uint64(d)
 		}
-		accessErr := t.ConstBytes(func(data []byte) {
-			view, err = safetensors.NewTensorView(stored, shape, append([]byte(nil), data...))
-		})
-		return view, errors.Join(accessErr, err)
+		err = t.ConstBytes(func(data []byte) { view.data = bytes.Clone(data) })
+		return view, err
 	}
 	return view, fmt.Errorf("type %s cannot be stored", t.DType())
 }
