@@ -44,11 +44,13 @@ func (j *job) run(ctx context.Context) (*record.Record, error) {
 		return nil, fmt.Errorf("%s: %w", title(j.recipe), err)
 	}
 	p, err := j.begin()
+	if j.events != nil {
+		defer j.events.Close()
+	}
 	if err != nil {
 		j.Progress.Done("")
 		return nil, fmt.Errorf("%s: %w", title(j.recipe), err)
 	}
-	defer j.events.Close()
 	j.Progress.Step(progress.Update{Run: title(j.recipe), Epoch: len(p.Epochs) + 1, Epochs: j.recipe.Schedule.Epochs,
 		Elapsed: time.Since(j.started), Phase: "compile"})
 	err = j.trainer.Fit(ctx, j.plan(), p, train.Hooks{
@@ -97,8 +99,11 @@ func (j *job) setUp(ctx context.Context) error {
 
 // begin returns the progress to go on from: that of the checkpoint if there is one.
 func (j *job) begin() (*train.Progress, error) {
-	p, err := j.trainer.LoadCheckpoint(j.path(CheckpointFile), j.key())
+	p, err := j.trainer.LoadCheckpoint(j.path(CheckpointFile), j.key(), j.plan())
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := j.trainer.Check(j.plan(), &train.Progress{}); err != nil {
+			return nil, err
+		}
 		if j.events, err = tensorboard.Create(j.path(EventsDir)); err != nil {
 			return nil, err
 		}

@@ -43,9 +43,9 @@ func (t *Trainer) SaveCheckpoint(path, run string, p *Progress) error {
 }
 
 // LoadCheckpoint sets the trainer to what [Trainer.SaveCheckpoint] wrote and returns the progress. A file that is not there
-// gives an error that is [os.ErrNotExist]; one of another run, program version or network is refused, and the trainer is
-// as it was.
-func (t *Trainer) LoadCheckpoint(path, run string) (*Progress, error) {
+// gives an error that is [os.ErrNotExist]; one of another run, program version or network, or that the plan cannot go on from,
+// is refused, and the trainer is as it was.
+func (t *Trainer) LoadCheckpoint(path, run string, plan Plan) (*Progress, error) {
 	values, metadata, err := weights.LoadSafetensors(path)
 	const remedy = "move the file away to start the run anew"
 	switch {
@@ -69,8 +69,8 @@ func (t *Trainer) LoadCheckpoint(path, run string) (*Progress, error) {
 	if err := json.Unmarshal([]byte(metadata["progress"]), p); err != nil {
 		return nil, refuse("its progress is damaged: %v", err)
 	}
-	if p.Step < 0 || p.Sums.Images < 0 {
-		return nil, refuse("its progress is damaged: step %d of the epoch", p.Step)
+	if err := t.Check(plan, p); err != nil {
+		return nil, refuse("%v", err)
 	}
 	student, momenta := map[string]*tensors.Tensor{}, map[string]*tensors.Tensor{}
 	for name, value := range values {

@@ -72,14 +72,35 @@ func (e *NonFiniteError) Error() string {
 // ErrInterrupted is returned by [Trainer.Fit] when its context ends: the step in progress was finished and all is saved.
 var ErrInterrupted = errors.New("interrupted; everything is saved")
 
-// Fit trains from p, which is new or loaded from a checkpoint together with the trainer's tensors, to the end of the plan.
-func (t *Trainer) Fit(ctx context.Context, plan Plan, p *Progress, hooks Hooks) error {
+// Check says why [Trainer.Fit] cannot follow the plan from p, or nil.
+func (t *Trainer) Check(plan Plan, p *Progress) error {
 	if plan.BatchSize < 2 || plan.BatchSize > t.train.n {
 		return fmt.Errorf("batch_size %d: must be at least 2 and at most the %d training images", plan.BatchSize, t.train.n)
 	}
 	if t.train.n%plan.BatchSize == 1 {
 		return fmt.Errorf("batch_size %d leaves a last batch of one image of %d, which batch norm cannot train on: choose another",
 			plan.BatchSize, t.train.n)
+	}
+	steps := t.steps(plan)
+	fits := len(p.Epochs) <= plan.Epochs && p.Step >= 0 && p.Step <= steps &&
+		p.Sums.Images == min(p.Step*plan.BatchSize, t.train.n)
+	for i, e := range p.Epochs {
+		fits = fits && e.Epoch == i+1 && e.Step == (i+1)*steps
+	}
+	if !fits {
+		return fmt.Errorf("its progress is damaged: %d epochs and %d steps, %d images, of %d epochs of %d steps", len(p.Epochs), p.Step,
+			p.Sums.Images, plan.Epochs, steps)
+	}
+	return nil
+}
+
+// steps is the number of steps of an epoch.
+func (t *Trainer) steps(plan Plan) int { return (t.train.n + plan.BatchSize - 1) / plan.BatchSize }
+
+// Fit trains from p, which is new or loaded from a checkpoint together with the trainer's tensors, to the end of the plan.
+func (t *Trainer) Fit(ctx context.Context, plan Plan, p *Progress, hooks Hooks) error {
+	if err := t.Check(plan, p); err != nil {
+		return err
 	}
 	if p.Sums.Weighted == nil {
 		p.Sums.Weighted = record.Metrics{}
@@ -115,7 +136,7 @@ func (t *Trainer) epoch(ctx context.Context, plan Plan, p *Progress, hooks Hooks
 		return ErrInterrupted
 	}
 	epoch := len(p.Epochs) + 1
-	steps := (t.train.n + plan.BatchSize - 1) / plan.BatchSize
+	steps := t.steps(plan)
 	learningRate := MultiStep(plan.LearningRate, plan.Milestones, plan.Rate, epoch)
 	order := order(t.train.n, plan.Seed, epoch)
 	for p.Step < steps {

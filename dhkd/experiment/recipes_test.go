@@ -1,0 +1,91 @@
+package experiment
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
+	"github.com/dhkd-lab/dhkd-go/dhkd/device/devicetest"
+	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
+)
+
+// Every recipe of the program can be run as far as can be known without running it.
+func TestRecipes(t *testing.T) {
+	shapes := map[string]dataset.Info{}
+	for _, info := range dataset.List() {
+		shapes[info.Name] = info
+	}
+	if len(Recipes()) == 0 {
+		t.Error("no recipes")
+	}
+	for _, name := range Recipes() {
+		e, err := Open(name)
+		check(t, err)
+		if e.Name != name {
+			t.Errorf("%s is called %s", name, e.Name)
+		}
+		built := map[record.Model]bool{}
+		done := map[string]bool{}
+		for _, recipe := range e.Recipes() {
+			check(t, recipe.Validate())
+			method, err := distill.New(recipe.Method)
+			check(t, err)
+			needs := method.Needs()
+			if needs.Teacher != (recipe.Teacher != nil) {
+				t.Errorf("%s: %s: method %s has teacher %v", name, recipe.Name, recipe.Method.Name, recipe.Teacher)
+			}
+			if recipe.Teacher != nil && !done[WeightsPath("", record.Recipe{Experiment: recipe.Experiment, Profile: recipe.Profile,
+				Name: recipe.Teacher.Run, Seed: recipe.Teacher.Seed})] {
+				t.Errorf("%s: %s comes before its teacher", name, recipe.Name)
+			}
+			done[WeightsPath("", recipe)] = true
+			if needs.AuxHead != (recipe.Model.AuxHead != "none") {
+				t.Errorf("%s: %s: method %s has auxiliary head %s", name, recipe.Name, recipe.Method.Name, recipe.Model.AuxHead)
+			}
+			info, ok := shapes[recipe.Dataset.Name]
+			if !ok || recipe.Dataset.Train > info.Train || recipe.Dataset.Test > info.Test {
+				t.Errorf("%s: %s: data %+v", name, recipe.Name, recipe.Dataset)
+			}
+			train := recipe.Dataset.Train
+			if train == 0 {
+				train = info.Train
+			}
+			if train%recipe.BatchSize == 1 {
+				t.Errorf("%s: %s: the last batch has one image", name, recipe.Name)
+			}
+			if built[recipe.Model] {
+				continue
+			}
+			built[recipe.Model] = true
+			network, err := zoo.New(zoo.Config{Name: recipe.Model.Name, Classes: info.Classes, AuxHead: auxHead(recipe.Model)})
+			check(t, err)
+			_, err = network.Initial(devicetest.Go(t).Backend, [3]int{info.Shape[1], info.Shape[2], info.Shape[0]}, 1)
+			check(t, err)
+		}
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mine.yaml")
+	for _, c := range []struct{ old, new, want string }{
+		{"batch_size: 32", "batch_sise: 32", "mine.yaml:7:1: batch_sise: unknown key; did you mean batch_size?"},
+		{"name: resnet8}", "name: resnet9}", `mine.yaml:5:15: model.name: unknown name "resnet9"; did you mean resnet8?`},
+		{"name: fashion-pairs-100", "name: fashion-pair", "mine.yaml:4:17: dataset.name: unknown name \"fashion-pair\""},
+		{"{name: kd, gamma", "{name: dk, gamma", `method.name: unknown name "dk"; did you mean kd?`},
+		{"gamma: 0.1, alpha: 0.9, temperature: 4", "gamma: 0.1, alpha: 0.9", "temperature"},
+		{"{name: ce}}", "{name: ce, alpha: 1}}", "alpha: method ce has no such hyper-parameter"},
+		{"name: tiny", "name: [", "mine.yaml:"},
+	} {
+		check(t, os.WriteFile(path, []byte(strings.Replace(tiny, c.old, c.new, 1)), 0o600))
+		_, err := Open(path)
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), filepath.Dir(path)) {
+			t.Errorf("%s: %v", c.new, err)
+		}
+	}
+	_, err := Open("quickstrat")
+	wantError(t, err, `no experiment "quickstrat"`, "quickstart")
+}
