@@ -31,6 +31,7 @@ func interrupted(t *testing.T, r *Runner, recipe record.Recipe) {
 
 // Files that a run cannot go on from are refused, by name and with what to do, and stay as they are.
 func TestDamagedRun(t *testing.T) {
+	const aside, unusable, damaged = "move the file away", "not a usable safetensors file", "progress is damaged"
 	r, recipe := newRunner(t), resolve(t, openTiny(t), "teacher")
 	interrupted(t, r, recipe)
 	dir := record.Dir(r.Dir, recipe)
@@ -80,49 +81,51 @@ func TestDamagedRun(t *testing.T) {
 		}), recipe, []string{"has format 2, this program reads format 1", "run again"}},
 		"record cut off": {recordFile, content(func(old []byte) []byte { return old[:len(old)/2] }), recipe,
 			[]string{"not valid JSON", "line", "move it away"}},
-		"record that is none": {recordFile, content(func([]byte) []byte { return []byte("[1]") }), recipe, []string{"move it away"}},
-		"empty record":        {recordFile, content(func([]byte) []byte { return nil }), recipe, []string{"move it away"}},
-		"another recipe": {dir, func(string) {}, other,
-			[]string{"holds a run with another recipe (it differs in optimizer)", "choose another directory, or move this one away"}},
+		"record that is none": {recordFile, content(func([]byte) []byte { return []byte("[1]") }), recipe,
+			[]string{"move it away"}},
+		"empty record": {recordFile, content(func([]byte) []byte { return nil }), recipe, []string{"move it away"}},
+		"another recipe": {dir, func(string) {}, other, []string{
+			"holds a run with another recipe (it differs in optimizer)", "choose another directory, or move this one away"}},
 
-		"checkpoint cut off in the tensors": {checkpoint, content(func(old []byte) []byte { return old[:len(old)-100] }), recipe,
-			[]string{"not a usable safetensors file", "move the file away"}},
+		"checkpoint cut off in the tensors": {checkpoint, content(func(old []byte) []byte { return old[:len(old)-100] }),
+			recipe, []string{unusable, aside}},
 		"checkpoint cut off in the header": {checkpoint, content(func(old []byte) []byte { return old[:100] }), recipe,
-			[]string{"not a usable safetensors file", "move the file away"}},
+			[]string{unusable, aside}},
 		"empty checkpoint": {checkpoint, content(func([]byte) []byte { return nil }), recipe,
-			[]string{"not a usable safetensors file", "move the file away"}},
-		"another kind of file": {checkpoint, metadata("format", "dhkd-weights"), recipe, []string{"no checkpoint", "move the file away"}},
+			[]string{unusable, aside}},
+		"another kind of file": {checkpoint, metadata("format", "dhkd-weights"), recipe,
+			[]string{"no checkpoint", aside}},
 		"checkpoint of another version": {checkpoint, metadata("version", "2"), recipe,
-			[]string{`format version "2", this program reads "1"`, "move the file away"}},
-		"checkpoint of another run": {checkpoint, metadata("run", "{}"), recipe, []string{"another recipe", "move the file away"}},
-		"progress that is none":     {checkpoint, metadata("progress", "{"), recipe, []string{"progress is damaged", "move the file away"}},
+			[]string{`format version "2", this program reads "1"`, aside}},
+		"checkpoint of another run": {checkpoint, metadata("run", "{}"), recipe, []string{"another recipe", aside}},
+		"progress that is none":     {checkpoint, metadata("progress", "{"), recipe, []string{damaged, aside}},
 		"progress before the start": {checkpoint, progress(func(p *train.Progress) { p.Step = -1 }), recipe,
-			[]string{"progress is damaged", "move the file away"}},
+			[]string{damaged, aside}},
 		"progress behind the end of the epoch": {checkpoint, progress(func(p *train.Progress) { p.Step = 9 }), recipe,
-			[]string{"progress is damaged", "move the file away"}},
+			[]string{damaged, aside}},
 		"progress without images": {checkpoint, progress(func(p *train.Progress) { p.Sums.Images = 0 }), recipe,
-			[]string{"progress is damaged", "move the file away"}},
+			[]string{damaged, aside}},
 		"epochs out of order": {checkpoint, progress(func(p *train.Progress) { p.Epochs[0].Epoch = 2 }), recipe,
-			[]string{"progress is damaged", "move the file away"}},
+			[]string{damaged, aside}},
 		"more epochs than planned": {checkpoint, progress(func(p *train.Progress) {
 			for range 3 {
 				e := p.Epochs[len(p.Epochs)-1]
 				e.Epoch, e.Step = e.Epoch+1, e.Step+3
 				p.Epochs = append(p.Epochs, e)
 			}
-		}), recipe, []string{"progress is damaged", "move the file away"}},
+		}), recipe, []string{damaged, aside}},
 		"a tensor is missing": {checkpoint, edit(func(values map[string]*tensors.Tensor, _ map[string]string) {
 			delete(values, "student/fc.weight")
-		}), recipe, []string{"missing fc.weight", "move the file away"}},
+		}), recipe, []string{"missing fc.weight", aside}},
 		"a momentum is missing": {checkpoint, edit(func(values map[string]*tensors.Tensor, _ map[string]string) {
 			delete(values, "momentum/fc.bias")
-		}), recipe, []string{"momenta", "missing fc.bias", "move the file away"}},
+		}), recipe, []string{"momenta", "missing fc.bias", aside}},
 		"a tensor too many": {checkpoint, edit(func(values map[string]*tensors.Tensor, _ map[string]string) {
 			values["student/fc9.weight"] = values["student/fc.weight"]
-		}), recipe, []string{"not known fc9.weight", "move the file away"}},
+		}), recipe, []string{"not known fc9.weight", aside}},
 		"a tensor of another network": {checkpoint, edit(func(values map[string]*tensors.Tensor, _ map[string]string) {
 			values["student/fc.weight"] = values["student/fc.bias"]
-		}), recipe, []string{"fc.weight has shape", "move the file away"}},
+		}), recipe, []string{"fc.weight has shape", aside}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			restore()
@@ -185,14 +188,17 @@ func TestTeacher(t *testing.T) {
 		change func(values map[string]*tensors.Tensor, metadata map[string]string)
 		want   []string
 	}{
-		"cut off":               {nil, []string{"not a usable safetensors file", remedy}},
-		"ten classes":           {setTo("classes", "10"), []string{"holds a resnet8 of 10 classes, the recipe needs a resnet8 of 100", remedy}},
-		"another architecture":  {setTo("architecture", "resnet14"), []string{"holds a resnet14", remedy}},
-		"an unknown one":        {setTo("architecture", "resnet9"), []string{`unknown model "resnet9"`, remedy}},
-		"no number of classes":  {setTo("classes", "many"), []string{"does not say which network it holds", remedy}},
-		"impossible classes":    {setTo("classes", "-1"), []string{"needs at least 2 classes", remedy}},
-		"another shape":         {func(v map[string]*tensors.Tensor, _ map[string]string) { v["fc.weight"] = v["fc.bias"] }, []string{"fc.weight has shape"}},
-		"a tensor that is lost": {func(v map[string]*tensors.Tensor, _ map[string]string) { delete(v, "fc.weight") }, []string{"missing fc.weight"}},
+		"cut off": {nil, []string{"not a usable safetensors file", remedy}},
+		"ten classes": {setTo("classes", "10"),
+			[]string{"holds a resnet8 of 10 classes, the recipe needs a resnet8 of 100", remedy}},
+		"another architecture": {setTo("architecture", "resnet14"), []string{"holds a resnet14", remedy}},
+		"an unknown one":       {setTo("architecture", "resnet9"), []string{`unknown model "resnet9"`, remedy}},
+		"no number of classes": {setTo("classes", "many"), []string{"does not say which network it holds", remedy}},
+		"impossible classes":   {setTo("classes", "-1"), []string{"needs at least 2 classes", remedy}},
+		"another shape": {func(v map[string]*tensors.Tensor, _ map[string]string) { v["fc.weight"] = v["fc.bias"] },
+			[]string{"fc.weight has shape"}},
+		"a tensor that is lost": {func(v map[string]*tensors.Tensor, _ map[string]string) { delete(v, "fc.weight") },
+			[]string{"missing fc.weight"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			check(t, os.WriteFile(path, whole, 0o600))

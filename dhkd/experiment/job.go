@@ -82,8 +82,8 @@ func (j *job) setUp(ctx context.Context) error {
 	}
 	if j.record != nil {
 		if t := j.record.Teacher; t != nil && t.SHA256 != teacher {
-			return fmt.Errorf("the weights of its teacher, run %s, are not those that it was started with; move %s away to start "+
-				"it anew", j.recipe.Teacher.Run, j.dir)
+			return fmt.Errorf("the weights of its teacher, run %s, are not those that it was started with; "+
+				"move %s away to start it anew", j.recipe.Teacher.Run, j.dir)
 		}
 		return nil
 	}
@@ -211,7 +211,8 @@ func (j *job) finish(p *train.Progress, err error) (*record.Record, error) {
 	return j.record, err
 }
 
-// saveEnd saves in an order in which each file, once there, says the truth: the checkpoint goes when nothing needs it any more.
+// saveEnd saves in an order in which each file, once there, says the truth: the checkpoint goes when nothing needs it
+// any more.
 func (j *job) saveEnd() error {
 	if err := j.events.Sync(); err != nil {
 		return err

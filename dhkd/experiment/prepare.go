@@ -21,8 +21,8 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
-// prepare returns a trainer for the recipe, and the digest of the teacher's weights that it has. Runs that differ in seed,
-// learning rate or schedule alone share their programs.
+// prepare returns a trainer for the recipe, and the digest of the teacher's weights that it has. Runs that differ in
+// seed, learning rate or schedule alone share their programs.
 func (r *Runner) prepare(set *dataset.Set, recipe record.Recipe) (t *train.Trainer, teacher string, err error) {
 	method, err := distill.New(recipe.Method)
 	if err != nil {
@@ -35,11 +35,13 @@ func (r *Runner) prepare(set *dataset.Set, recipe record.Recipe) (t *train.Train
 	needsTeacher, path := method.Needs().Teacher, ""
 	if needsTeacher {
 		if recipe.Teacher == nil {
-			return nil, "", fmt.Errorf("method %s learns from a teacher, and the recipe has none: set teacher.run", method.Name())
+			return nil, "", fmt.Errorf("method %s learns from a teacher, and the recipe has none: set teacher.run",
+				method.Name())
 		}
 		path = teacherWeights(r.Dir, recipe)
 		if teacher, err = fileSHA256(path); errors.Is(err, fs.ErrNotExist) {
-			return nil, "", fmt.Errorf("its teacher, run %s seed %d, has not been trained yet (%w)", recipe.Teacher.Run, recipe.Teacher.Seed, err)
+			return nil, "", fmt.Errorf("its teacher, run %s seed %d, has not been trained yet (%w)", recipe.Teacher.Run,
+				recipe.Teacher.Seed, err)
 		} else if err != nil {
 			return nil, "", err
 		}
@@ -98,8 +100,8 @@ func loadTeacher(path, name string, set *dataset.Set) (*train.Network, error) {
 		return nil, err
 	}
 	if n.Model.Name != name || n.Model.Classes != set.Classes {
-		return nil, fmt.Errorf("%s holds a %s of %d classes, the recipe needs a %s of %d", path, n.Model.Name, n.Model.Classes, name,
-			set.Classes)
+		return nil, fmt.Errorf("%s holds a %s of %d classes, the recipe needs a %s of %d", path, n.Model.Name,
+			n.Model.Classes, name, set.Classes)
 	}
 	return n, nil
 }

@@ -38,13 +38,12 @@ func TestRecipes(t *testing.T) {
 			if needs.Teacher != (recipe.Teacher != nil) {
 				t.Errorf("%s: %s: method %s has teacher %v", name, recipe.Name, recipe.Method.Name, recipe.Teacher)
 			}
-			if recipe.Teacher != nil && !done[WeightsPath("", record.Recipe{Experiment: recipe.Experiment, Profile: recipe.Profile,
-				Name: recipe.Teacher.Run, Seed: recipe.Teacher.Seed})] {
+			if recipe.Teacher != nil && !done[teacherWeights("", recipe)] {
 				t.Errorf("%s: %s comes before its teacher", name, recipe.Name)
 			}
 			done[WeightsPath("", recipe)] = true
 			if needs.AuxHead != (recipe.Model.AuxHead != "none") {
-				t.Errorf("%s: %s: method %s has auxiliary head %s", name, recipe.Name, recipe.Method.Name, recipe.Model.AuxHead)
+				t.Errorf("%s: %s: method %s and model %+v", name, recipe.Name, recipe.Method.Name, recipe.Model)
 			}
 			info, ok := shapes[recipe.Dataset.Name]
 			if !ok || recipe.Dataset.Train > info.Train || recipe.Dataset.Test > info.Test {

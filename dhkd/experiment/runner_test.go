@@ -121,7 +121,8 @@ func TestInterrupted(t *testing.T) {
 	checkEvents(t, record.Dir(r.Dir, recipe), rec)
 }
 
-// The same of dropout, augmentation and gradient alignment, with programs compiled anew. The teacher must still be the same.
+// The same of dropout, augmentation and gradient alignment, with programs compiled anew. The teacher must still be the
+// one that it was.
 func TestInterruptedDHKD(t *testing.T) {
 	r, e := newRunner(t), openTiny(t)
 	teacher, recipe := resolve(t, e, "teacher"), resolve(t, e, "dhkd")
@@ -169,7 +170,8 @@ func TestBusy(t *testing.T) {
 	if !errors.Is(busy, ErrBusy) {
 		t.Error(busy)
 	}
-	wantError(t, busy, record.Dir(r.Dir, recipe), "another process is working on this run", "wait for it, or choose another")
+	wantError(t, busy, record.Dir(r.Dir, recipe), "another process is working on this run",
+		"wait for it, or choose another")
 	compare(t, want, r, recipe)
 }
 

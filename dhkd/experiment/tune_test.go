@@ -11,7 +11,8 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/internal/progress"
 )
 
-// Learning rates are compared on training images that no run is trained on, the runs' own training images being the experiment's.
+// Learning rates are compared on training images that no run is trained on, and the runs are trained on the
+// experiment's own.
 func TestTune(t *testing.T) {
 	r, e := newRunner(t), openTiny(t)
 	for i := range e.Runs {
@@ -45,8 +46,9 @@ func TestTune(t *testing.T) {
 		t.Fatalf("%d records, %v", len(records), errs)
 	}
 	for _, rec := range records {
-		if rec.Recipe.Experiment != "tiny-tuning" || rec.Data.Train != 96 || rec.Data.Test != 50 || rec.Data.Evaluation != "holdout" {
-			t.Errorf("%s %s: %+v", rec.Recipe.Experiment, rec.Recipe.Name, rec.Data)
+		d := rec.Data
+		if rec.Recipe.Experiment != "tiny-tuning" || d.Train != 96 || d.Test != 50 || d.Evaluation != "holdout" {
+			t.Errorf("%s %s: %+v", rec.Recipe.Experiment, rec.Recipe.Name, d)
 		}
 	}
 	checkHoldout(t, r.data)
@@ -62,7 +64,8 @@ func TestTune(t *testing.T) {
 	Apply(e, found)
 	recipe := resolve(t, e, "kd")
 	check(t, recipe.Validate())
-	if recipe.Optimizer.LearningRate != rate || recipe.Tuning == nil || recipe.Dataset.Train != 96 || recipe.Dataset.Holdout != 0 {
+	d := recipe.Dataset
+	if recipe.Optimizer.LearningRate != rate || recipe.Tuning == nil || d.Train != 96 || d.Holdout != 0 {
 		t.Errorf("%+v", recipe)
 	}
 	if dhkd := resolve(t, e, "dhkd"); dhkd.Optimizer.LearningRate != 0.05 || dhkd.Tuning != nil {
@@ -90,13 +93,14 @@ func TestTune(t *testing.T) {
 	wantError(t, err, "kd: tuning needs dataset.train")
 }
 
-// checkHoldout checks that the images of a search with 50 held out are those that the runs train on and the 50 after them.
+// checkHoldout checks that the images of a search with 50 held out are those that the runs train on and the 50 after.
 func checkHoldout(t *testing.T, search *dataset.Set) {
 	t.Helper()
-	plain, err := dataset.Load(t.Context(), "fashion-pairs-100", dataset.Options{Train: 146, Test: 1, Seed: 1})
+	plain, err := dataset.Load(t.Context(), search.Name, dataset.Options{Train: 146, Test: 1, Seed: 1})
 	check(t, err)
 	size := plain.Channels * plain.Height * plain.Width
-	if !bytes.Equal(search.Train.Pixels, plain.Train.Pixels[:96*size]) || !bytes.Equal(search.Test.Pixels, plain.Train.Pixels[96*size:]) {
+	pixels := plain.Train.Pixels
+	if !bytes.Equal(search.Train.Pixels, pixels[:96*size]) || !bytes.Equal(search.Test.Pixels, pixels[96*size:]) {
 		t.Error("the images are not the first 96 and the next 50 training images")
 	}
 	trained := map[string]bool{}

@@ -43,8 +43,8 @@ func (t *Trainer) SaveCheckpoint(path, run string, p *Progress) error {
 }
 
 // LoadCheckpoint sets the trainer to what [Trainer.SaveCheckpoint] wrote and returns the progress. A file that is not there
-// gives an error that is [os.ErrNotExist]; one of another run, program version or network, or that the plan cannot go on from,
-// is refused, and the trainer is as it was.
+// gives an error that is [os.ErrNotExist]; one of another run, program version or network, or that the plan cannot go
+// on from, is refused, and the trainer is as it was.
 func (t *Trainer) LoadCheckpoint(path, run string, plan Plan) (*Progress, error) {
 	values, metadata, err := weights.LoadSafetensors(path)
 	const remedy = "move the file away to start the run anew"

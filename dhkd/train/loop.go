@@ -49,8 +49,8 @@ type Hooks struct {
 	AfterStep func(p *Progress, epochMetrics record.Metrics)
 	// AfterEpoch is called when an epoch is finished and evaluated.
 	AfterEpoch func(p *Progress)
-	// Save stores the trainer's state and progress when it is time to: it is called after each step, after each epoch, and when
-	// the run is interrupted.
+	// Save stores the trainer's state and progress when it is time to: it is called after each step, after each epoch,
+	// and when the run is interrupted.
 	Save func(p *Progress) error
 }
 
@@ -88,8 +88,8 @@ func (t *Trainer) Check(plan Plan, p *Progress) error {
 		fits = fits && e.Epoch == i+1 && e.Step == (i+1)*steps
 	}
 	if !fits {
-		return fmt.Errorf("its progress is damaged: %d epochs and %d steps, %d images, of %d epochs of %d steps", len(p.Epochs), p.Step,
-			p.Sums.Images, plan.Epochs, steps)
+		return fmt.Errorf("its progress is damaged: %d epochs and %d steps, %d images, of %d epochs of %d steps",
+			len(p.Epochs), p.Step, p.Sums.Images, plan.Epochs, steps)
 	}
 	return nil
 }
