@@ -20,7 +20,6 @@ xla() { .bin/dhkd setup --xla; }
 
 jupyter() {
 	python
-	go mod download || return # cells see more of the module graph than the program does, and may run without a network
 	.bin/dhkd setup --jupyter --headless
 }
 

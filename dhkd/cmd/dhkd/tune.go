@@ -33,6 +33,11 @@ func (c *tuneCmd) Run(ctx context.Context, out output) error {
 	if err != nil {
 		return withCode(exitUsage, err)
 	}
+	for _, name := range c.Runs {
+		if _, err := e.Resolve(name, 0); err != nil {
+			return withCode(exitUsage, err)
+		}
+	}
 	r, close, err := c.open(ctx, out)
 	if err != nil {
 		return err

@@ -57,6 +57,9 @@ func Setup(ctx context.Context, root string, options Options) error {
 	if err := s.tools(ctx); err != nil {
 		return err
 	}
+	if err := s.modules(ctx); err != nil {
+		return err
+	}
 	return s.kernelEnv()
 }
 
@@ -237,6 +240,28 @@ func (s *setup) tools(ctx context.Context) error {
 	env := []string{"GOBIN=" + s.path(".bin"), "GOWORK=off", "GOOS=", "GOARCH="}
 	if err := s.run(ctx, env, "go", args...); err != nil {
 		return fmt.Errorf("cannot build the Go kernel: %w", err)
+	}
+	return writeFile(stamp, key)
+}
+
+// modules downloads all of the module graph: a cell's own module sees more of it than the program does, and cells may run
+// without a network.
+func (s *setup) modules(ctx context.Context) error {
+	mod, err := os.ReadFile(s.path("go.mod"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	stamp := s.path(".cache", "modules.stamp")
+	key := digest(string(mod), runtime.Version())
+	if readStamp(stamp) == key {
+		return nil
+	}
+	s.progress("Downloading the modules that cells may import")
+	if err := s.run(ctx, []string{"GOWORK=off"}, "go", "-C", s.root, "mod", "download"); err != nil {
+		return fmt.Errorf("cannot download the Go modules (is there a network?): %w", err)
 	}
 	return writeFile(stamp, key)
 }
