@@ -66,7 +66,24 @@ func Names() []string { return slices.Sorted(maps.Keys(families)) }
 
 // Forward builds the network on normalised images [N, H, W, 3]. It is a graph-building function and panics, as GoMLX's do,
 // on sizes that the network cannot take.
-func (m *Model) Forward(s *nn.Scope, images *graph.Node) Outputs { return m.forward(s, images, m) }
+func (m *Model) Forward(s *nn.Scope, images *graph.Node) Outputs {
+	out := m.forward(s, images, m)
+	// Any output may be the only one of a program. The Go backend (compute v0.1.4) fails on a program with a variable that was
+	// made after its last result, here the later head's, so the results are made last.
+	last := func(x **graph.Node) {
+		if *x != nil {
+			*x = graph.IdentityWithCustomGradient(*x, func(_, v *graph.Node) *graph.Node { return v })
+		}
+	}
+	for i := range out.Features {
+		last(&out.Features[i])
+		last(&out.PreReLU[i])
+	}
+	last(&out.Pooled)
+	last(&out.AuxLogits)
+	last(&out.Logits)
+	return out
+}
 
 // Weight is a variable of a network.
 type Weight struct {

@@ -157,6 +157,29 @@ func TestShapes(t *testing.T) {
 	}
 }
 
+// TestOneOutput runs a program of each output alone.
+func TestOneOutput(t *testing.T) {
+	m := newModel(t, zoo.Config{Name: "resnet8", Classes: 3, AuxHead: dhkd.NonlinearAuxHead})
+	for name, choose := range map[string]func(zoo.Outputs) *graph.Node{
+		"logits":    func(o zoo.Outputs) *graph.Node { return o.Logits },
+		"auxiliary": func(o zoo.Outputs) *graph.Node { return o.AuxLogits },
+		"pooled":    func(o zoo.Outputs) *graph.Node { return o.Pooled },
+		"stem":      func(o zoo.Outputs) *graph.Node { return o.Features[0] },
+		"stage":     func(o zoo.Outputs) *graph.Node { return o.PreReLU[2] },
+	} {
+		exec, err := model.NewExec(devicetest.Go(t).Backend, model.NewStore(), func(variables *model.Scope, images *graph.Node) *graph.Node {
+			return choose(m.Forward(nn.New(variables.At("net"), nn.Options{}), images))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer exec.Finalize()
+		if _, err := exec.Call(tensors.FromShape(shapes.Make(dtypes.Float32, 2, 4, 4, 1))); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func newModel(t *testing.T, c zoo.Config) *zoo.Model {
 	t.Helper()
 	m, err := zoo.New(c)
