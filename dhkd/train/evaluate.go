@@ -40,7 +40,7 @@ func Evaluate(backend compute.Backend, data *dataset.Set, n *Network) (e Evaluat
 	defer catch(&err)
 	t := &Trainer{Config: Config{Backend: backend, Data: data, Step: Step{Model: n.Model}}, store: model.NewStore(),
 		compiled: map[string]bool{}}
-	defer t.store.Finalize()
+	defer t.Close()
 	if n.Model.Classes != data.Classes {
 		return e, fmt.Errorf("the network has %d classes, data set %s has %d", n.Model.Classes, data.Name, data.Classes)
 	}
@@ -50,7 +50,8 @@ func Evaluate(backend compute.Backend, data *dataset.Set, n *Network) (e Evaluat
 	if t.test, err = t.upload(data.Test); err != nil {
 		return e, err
 	}
-	return t.newEvaluator(n.Model, studentScope).evaluate(t.test)
+	t.student = t.newEvaluator(n.Model, studentScope)
+	return t.student.evaluate(t.test)
 }
 
 // evaluator holds the inference programs of one network.

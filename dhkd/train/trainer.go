@@ -134,7 +134,9 @@ func (t *Trainer) Reset(seed uint64) error {
 
 // Close frees the programs, the images and the variables.
 func (t *Trainer) Close() {
-	t.step.Finalize()
+	if t.step != nil {
+		t.step.Finalize()
+	}
 	for _, e := range []*evaluator{t.student, t.teacherEvaluator} {
 		if e != nil {
 			e.counts.Finalize()
