@@ -61,12 +61,12 @@ func TestGradients(t *testing.T) {
 					value := moved(p.MustValue(), 0, 0) // a copy: setting a variable frees the old value
 					numeric := make([]float64, value.Size())
 					for i := range numeric {
-						p.MustSetValue(moved(value, i, step))
+						set(p, moved(value, i, step))
 						above := loss(x)
-						p.MustSetValue(moved(value, i, -step))
+						set(p, moved(value, i, -step))
 						numeric[i] = (above - loss(x)) / (2 * step)
 					}
-					p.MustSetValue(moved(value, 0, 0))
+					set(p, moved(value, 0, 0))
 					near(t, "gradient of "+p.Name(), gradients[k+1], numeric, tolerance)
 				}
 			})
@@ -132,7 +132,7 @@ func randomise(store *model.Store) (parameters []*model.Variable) {
 	for v := range store.IterVariables() {
 		if v.Trainable {
 			parameters = append(parameters, v)
-			v.MustSetValue(random(uint64(10+len(parameters)), v.Shape().Dimensions...))
+			set(v, random(uint64(10+len(parameters)), v.Shape().Dimensions...))
 		}
 	}
 	return parameters
@@ -145,3 +145,9 @@ func moved(x *tensors.Tensor, index int, by float64) *tensors.Tensor {
 }
 
 func shapeOf(dims []int) shapes.Shape { return shapes.Make(dtypes.Float64, dims...) }
+
+func set(v *model.Variable, value *tensors.Tensor) {
+	if err := v.SetValue(value); err != nil {
+		panic(err)
+	}
+}

@@ -101,8 +101,8 @@ func TestBatchNorm(t *testing.T) {
 		if store.GetVariable("/net/running_var").Trainable || !store.GetVariable("/net/weight").Trainable {
 			t.Error("the running statistics are trained, or the weight is not")
 		}
-		store.GetVariable("/net/weight").MustSetValue(random(8, channels))
-		store.GetVariable("/net/bias").MustSetValue(random(9, channels))
+		set(store.GetVariable("/net/weight"), random(8, channels))
+		set(store.GetVariable("/net/bias"), random(9, channels))
 		x := random(3, 4, channels)
 		got := run(t, backend, store, nn.Options{}, x, nn.BatchNorm)
 		want := make([]float64, len(got))
