@@ -14,9 +14,9 @@ test: ## run all checks, installing what they need
 lint: ## check the format and the code of all packages
 	@scripts/test.sh gofmt vet staticcheck
 
-bench: build ## compare the speed of a training step with PyTorch's
+bench: build ## compare the speed of a training step with PyTorch's (BENCH="--limit 2.2 --json bench.json")
 	@scripts/need.sh xla
-	go run ./dhkd/internal/bench
+	go run ./dhkd/internal/bench $(BENCH)
 
 notebooks: build ## run all notebooks anew and store their outputs
 	@scripts/need.sh xla jupyter data

@@ -32,7 +32,7 @@ func main() {
 
 func run(ctx context.Context) error {
 	rounds := flag.Int("rounds", 10, "how often each side has its turn in each case")
-	steps := flag.Int("steps", 10, "timed steps of a turn")
+	steps := flag.Int("steps", 5, "timed steps of a turn")
 	limit := flag.Float64("limit", 0, "fail where the ratio of a case is larger (0 = no limit)")
 	jsonPath := flag.String("json", "", "write all numbers and a description of the machine to this `file`")
 	flag.Parse()
