@@ -14,7 +14,7 @@ import (
 
 type demoCmd struct {
 	runFlags
-	Seeds      []uint64 `placeholder:"N" help:"Seeds of the students; more seeds, less noise, more minutes (default 1)."`
+	Seeds      []uint64 `placeholder:"N" help:"Seeds of all runs; more seeds, less noise, more minutes (default 1)."`
 	Set        []string `placeholder:"KEY=VALUE" sep:"none" help:"Override a key of all recipes, as in schedule.epochs=8."`
 	NoNotebook bool     `help:"Do not run the quick-start notebook."`
 }
