@@ -102,8 +102,8 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// TestWhoTeachesWhom checks which logits get a gradient from which term: with DHKD the labels reach only the main head and the
-// teacher only the auxiliary one; nothing flows to the teacher.
+// TestWhoTeachesWhom checks which logits get a gradient from which term: with DHKD the labels reach only the main head
+// and the teacher only the auxiliary one; nothing flows to the teacher.
 func TestWhoTeachesWhom(t *testing.T) {
 	for _, test := range []struct {
 		method record.Method
@@ -138,7 +138,8 @@ func TestWhoTeachesWhom(t *testing.T) {
 func gradients(t *testing.T, m distill.Method, look func(distill.Losses)) [][][]float32 {
 	t.Helper()
 	exec, err := graph.NewExec(devicetest.Go(t).Backend, func(inputs []*graph.Node) (all []*graph.Node) {
-		losses := m.Losses(distill.Batch{Logits: inputs[0], AuxLogits: inputs[1], TeacherLogits: inputs[2], Labels: inputs[3]})
+		losses := m.Losses(distill.Batch{Logits: inputs[0], AuxLogits: inputs[1], TeacherLogits: inputs[2],
+			Labels: inputs[3]})
 		look(losses)
 		for _, term := range losses.Terms {
 			all = append(all, graph.Gradient(term.Value, inputs[:3]...)...)

@@ -21,8 +21,12 @@ var layersUnderTest = []struct {
 }{
 	{"linear", []int{3, 4}, func(s *nn.Scope, x *Node) *Node { return nn.Linear(s, x, 5) }},
 	{"convolution 3x3", []int{2, 4, 5, 2}, func(s *nn.Scope, x *Node) *Node { return nn.Conv2D(s, x, 3, 3, 1, 1) }},
-	{"convolution 3x3 stride 2", []int{2, 5, 4, 2}, func(s *nn.Scope, x *Node) *Node { return nn.Conv2D(s, x, 3, 3, 2, 1) }},
-	{"convolution 1x1 stride 2", []int{2, 4, 4, 2}, func(s *nn.Scope, x *Node) *Node { return nn.Conv2D(s, x, 3, 1, 2, 0) }},
+	{"convolution 3x3 stride 2", []int{2, 5, 4, 2}, func(s *nn.Scope, x *Node) *Node {
+		return nn.Conv2D(s, x, 3, 3, 2, 1)
+	}},
+	{"convolution 1x1 stride 2", []int{2, 4, 4, 2}, func(s *nn.Scope, x *Node) *Node {
+		return nn.Conv2D(s, x, 3, 1, 2, 0)
+	}},
 	{"batch norm of maps", []int{2, 3, 2, 3}, nn.BatchNorm},
 	{"batch norm of vectors", []int{5, 3}, nn.BatchNorm},
 	{"ReLU", []int{4, 5}, func(_ *nn.Scope, x *Node) *Node { return nn.ReLU(x) }},
@@ -74,15 +78,16 @@ func TestGradients(t *testing.T) {
 	})
 }
 
-// TestTwoGradients takes the gradients of two losses of one graph, as gradient alignment does, one of which leaves out a layer,
-// and compares with those of two graphs. Batch norm's written-out gradient must keep no state of the first.
+// TestTwoGradients takes the gradients of two losses of one graph, as gradient alignment does, one of which leaves out
+// a layer, and compares with those of two graphs. Batch norm's written-out gradient must keep no state of the first.
 func TestTwoGradients(t *testing.T) {
 	build := func(variables *model.Scope, x *Node) (losses, values []*Node) {
 		s := nn.New(variables.At("net"), nn.Options{Training: true, Seed: 1})
 		shared := nn.BatchNorm(s.In("bn1"), nn.Linear(s.In("fc1"), x, 4))
 		left := nn.Linear(s.In("left"), shared, 3)
 		right := nn.BatchNorm(s.In("bn2"), nn.Linear(s.In("right"), shared, 3))
-		losses = []*Node{ReduceAllSum(Square(left)), ReduceAllSum(Mul(right, Square(Square(right)))), ReduceAllSum(Exp(shared))}
+		losses = []*Node{ReduceAllSum(Square(left)), ReduceAllSum(Mul(right, Square(Square(right)))),
+			ReduceAllSum(Exp(shared))}
 		for v := range variables.At("net").IterVariables() {
 			if v.Trainable {
 				values = append(values, v.NodeValue(x))

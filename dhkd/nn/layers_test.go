@@ -51,8 +51,11 @@ func TestConv2D(t *testing.T) {
 func TestLinear(t *testing.T) {
 	store := model.NewStore()
 	x := random(1, 3, 4)
-	got := run(t, devicetest.Go(t).Backend, store, nn.Options{}, x, func(s *nn.Scope, x *Node) *Node { return nn.Linear(s, x, 2) })
-	weight, bias := floats(store.GetVariable("/net/weight").MustValue()), floats(store.GetVariable("/net/bias").MustValue())
+	got := run(t, devicetest.Go(t).Backend, store, nn.Options{}, x, func(s *nn.Scope, x *Node) *Node {
+		return nn.Linear(s, x, 2)
+	})
+	weight, bias := floats(store.GetVariable("/net/weight").MustValue()),
+		floats(store.GetVariable("/net/bias").MustValue())
 	var want []float64
 	for i := range 3 {
 		for o := range 2 {
@@ -137,7 +140,8 @@ func TestNaN(t *testing.T) {
 	onBackends(t, func(t *testing.T, backend compute.Backend) {
 		for _, training := range []bool{true, false} {
 			x := moved(random(1, 2, 4, 4, 2), 5, math.NaN())
-			got := run(t, backend, model.NewStore(), nn.Options{Training: training}, x, layersUnderTest[len(layersUnderTest)-1].build)
+			got := run(t, backend, model.NewStore(), nn.Options{Training: training}, x,
+				layersUnderTest[len(layersUnderTest)-1].build)
 			if !math.IsNaN(got[0]) {
 				t.Errorf("training %v: %v", training, got)
 			}

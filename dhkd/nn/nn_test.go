@@ -27,7 +27,8 @@ func onBackends(t *testing.T, test func(t *testing.T, backend compute.Backend)) 
 type layer func(s *nn.Scope, x *Node) *Node
 
 // run builds a layer on x and returns its outputs, flat, and the store with its variables.
-func run(t *testing.T, backend compute.Backend, store *model.Store, o nn.Options, x *tensors.Tensor, build layer) []float64 {
+func run(t *testing.T, backend compute.Backend, store *model.Store, o nn.Options, x *tensors.Tensor,
+	build layer) []float64 {
 	t.Helper()
 	exec := newExec(t, backend, store, func(variables *model.Scope, inputs []*Node) []*Node {
 		return []*Node{build(nn.New(variables.At("net"), o), inputs[0])}
@@ -103,10 +104,14 @@ func TestPanics(t *testing.T) {
 	}{
 		{"convolution of a vector", []int{2, 3}, func(s *nn.Scope, x *Node) *Node { return nn.Conv2D(s, x, 4, 3, 1, 1) },
 			"must be [N, H, W, C]"},
-		{"convolution of a small map", []int{2, 2, 2, 1}, func(s *nn.Scope, x *Node) *Node { return nn.Conv2D(s, x, 4, 5, 1, 1) },
+		{"convolution of a small map", []int{2, 2, 2, 1}, func(s *nn.Scope, x *Node) *Node {
+			return nn.Conv2D(s, x, 4, 5, 1, 1)
+		},
 			"smaller than the 5x5 kernel"},
-		{"linear of maps", []int{2, 2, 2, 1}, func(s *nn.Scope, x *Node) *Node { return nn.Linear(s, x, 4) }, "[N, features]"},
-		{"pool of a vector", []int{2, 2}, func(_ *nn.Scope, x *Node) *Node { return nn.GlobalAveragePool(x) }, "[N, H, W, C]"},
+		{"linear of maps", []int{2, 2, 2, 1}, func(s *nn.Scope, x *Node) *Node { return nn.Linear(s, x, 4) },
+			"[N, features]"},
+		{"pool of a vector", []int{2, 2}, func(_ *nn.Scope, x *Node) *Node { return nn.GlobalAveragePool(x) },
+			"[N, H, W, C]"},
 		{"batch norm of one value", []int{1, 3}, nn.BatchNorm, "more than one value a channel"},
 		{"dropout without a generator", []int{2, 3}, func(s *nn.Scope, x *Node) *Node { return nn.Dropout(s, x, 0.1) },
 			"Options.RNG"},

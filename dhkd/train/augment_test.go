@@ -37,7 +37,8 @@ func augmentation(t *testing.T, backend compute.Backend, pad int, mean, std []fl
 }
 
 // expectAugmented compares with the host's reference, pixel for pixel.
-func expectAugmented(t rapid.TB, exec *Exec, images []uint8, shape [3]int, pad int, top, left, flip []int32, mean, std []float32) {
+func expectAugmented(t rapid.TB, exec *Exec, images []uint8, shape [3]int, pad int, top, left, flip []int32, mean,
+	std []float32) {
 	n, height, width, channels := len(top), shape[0], shape[1], shape[2]
 	outputs, err := exec.Call(tensors.FromFlatDataAndDimensions(images, n, height, width, channels), top, left, flip)
 	if err != nil {
@@ -111,7 +112,8 @@ func TestCropFlipReference(t *testing.T) {
 	onBackends(t, func(t *testing.T, backend compute.Backend) {
 		const pad = 4
 		exec := augmentation(t, backend, pad, mean, std)
-		expectAugmented(t, exec, images.Pixels, [3]int{32, 32, 3}, pad, offsets["top"], offsets["left"], offsets["flip"], mean, std)
+		expectAugmented(t, exec, images.Pixels, [3]int{32, 32, 3}, pad, offsets["top"], offsets["left"], offsets["flip"],
+			mean, std)
 		outputs, err := exec.Call(tensors.FromFlatDataAndDimensions(images.Pixels, images.Len(), 32, 32, 3),
 			offsets["top"], offsets["left"], offsets["flip"])
 		if err != nil {
@@ -144,7 +146,8 @@ func TestCropFlipReference(t *testing.T) {
 	})
 }
 
-// TestRandomCropFlip checks that every offset and both flips are drawn, evenly, and that the state of the generator decides.
+// TestRandomCropFlip checks that every offset and both flips are drawn, evenly, and that the state of the generator
+// decides.
 func TestRandomCropFlip(t *testing.T) {
 	const n, pad = 2000, 1
 	exec, err := NewExec(devicetest.Go(t).Backend, func(state, images *Node) (*Node, *Node) {

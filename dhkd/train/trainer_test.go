@@ -135,8 +135,9 @@ func same(t *testing.T, a, b map[string]*tensors.Tensor) bool {
 
 var tinyPlan = Plan{Seed: 7, Epochs: 2, BatchSize: 8, LearningRate: 0.05, Milestones: []int{1}, Rate: 0.1}
 
-// TestSeeds runs a training with all its randomness (initial values, order, crops, flips, dropout) twice with one trainer and
-// once with a new one: bit-identical. Another seed gives other weights. (All batches are full, to compile one step.)
+// TestSeeds runs a training with all its randomness (initial values, order, crops, flips, dropout) twice with one
+// trainer and once with a new one: bit-identical. Another seed gives other weights. (All batches are full, to compile
+// one step.)
 func TestSeeds(t *testing.T) {
 	tinyPlan := tinyPlan
 	tinyPlan.BatchSize = 10
@@ -170,8 +171,8 @@ func TestSeeds(t *testing.T) {
 	})
 }
 
-// TestResume interrupts a run in the middle of an epoch and continues it with another trainer, tensor for tensor as if nothing had
-// happened.
+// TestResume interrupts a run in the middle of an epoch and continues it with another trainer, tensor for tensor as if
+// nothing had happened.
 func TestResume(t *testing.T) {
 	c := newConfig(t, devicetest.Go(t).Backend, dualHead, dhkd.NonlinearAuxHead, 2)
 	trainer := newTrainer(t, c)
@@ -231,7 +232,8 @@ func TestPartialBatch(t *testing.T) {
 		t.Fatalf("images after each step: %v, error %v", images, err)
 	}
 	e := p.Epochs
-	if len(e) != 2 || e[0].Step != 3 || e[1].Step != 6 || e[0].LearningRate != 0.05 || math.Abs(e[1].LearningRate-0.005) > 1e-12 {
+	if len(e) != 2 || e[0].Step != 3 || e[1].Step != 6 || e[0].LearningRate != 0.05 ||
+		math.Abs(e[1].LearningRate-0.005) > 1e-12 {
 		t.Errorf("%+v", e)
 	}
 	if _, ok := e[0].Metrics[record.MetricStudentTest]; ok || e[1].Metrics[record.MetricTestLoss] == 0 {
@@ -293,7 +295,8 @@ func TestNonFinite(t *testing.T) {
 	diverging := newTrainer(t, newConfig(t, backend, plain, dhkd.NoAuxHead, 0))
 	plan.LearningRate, plan.Milestones = 1e30, nil
 	p := &Progress{}
-	if err = diverging.Fit(t.Context(), plan, p, Hooks{}); !errors.As(err, &bad) || bad.Term != "ce" || bad.Step < 2 || bad.Step > 3 {
+	if err = diverging.Fit(t.Context(), plan, p, Hooks{}); !errors.As(err, &bad) || bad.Term != "ce" || bad.Step < 2 ||
+		bad.Step > 3 {
 		t.Fatalf("diverging: %v", err)
 	}
 	stopped := bad.Step
@@ -308,7 +311,8 @@ func TestNonFinite(t *testing.T) {
 	}
 	first, last := p.Epochs[0].Metrics, p.Epochs[1].Metrics
 	if first[record.MetricNonFinite] != float64(4-stopped) || last[record.MetricNonFinite] != 3 {
-		t.Errorf("%g and %g steps were not finite, want %d and 3", first[record.MetricNonFinite], last[record.MetricNonFinite],
+		t.Errorf("%g and %g steps were not finite, want %d and 3", first[record.MetricNonFinite],
+			last[record.MetricNonFinite],
 			4-stopped)
 	}
 	if last[record.MetricStudentTest] != 0 {
@@ -346,7 +350,8 @@ func TestTeacherCache(t *testing.T) {
 	}
 }
 
-// TestEvaluate compares with logits taken to the host, for a split that fills no batch and one that fills more than one.
+// TestEvaluate compares with logits taken to the host, for a split that fills no batch and one that fills more than
+// one.
 func TestEvaluate(t *testing.T) {
 	c := newConfig(t, devicetest.Go(t).Backend, dualHead, dhkd.LinearAuxHead, 0)
 	for _, n := range []int{tinyTest, evaluationBatch + 3} {
@@ -400,7 +405,8 @@ func TestNewErrors(t *testing.T) {
 		want string
 	}{
 		{"no teacher", func(c *Config) { c.Teacher = nil }, "method dhkd needs a teacher"},
-		{"no auxiliary head", func(c *Config) { c.Step.Model = newNetwork(t, dhkd.NoAuxHead) }, "needs a student with an auxiliary head"},
+		{"no auxiliary head", func(c *Config) { c.Step.Model = newNetwork(t, dhkd.NoAuxHead) },
+			"needs a student with an auxiliary head"},
 		{"other classes", func(c *Config) { c.Data.Classes = 5 }, "model resnet8 has 4 classes, data set tiny has 5"},
 		{"a teacher of other classes", func(c *Config) {
 			m, err := zoo.New(zoo.Config{Name: "resnet8", Classes: 6})
@@ -409,9 +415,11 @@ func TestNewErrors(t *testing.T) {
 			}
 			c.Teacher.Model = m
 		}, "teacher resnet8 has 6 classes"},
-		{"a missing tensor", func(c *Config) { delete(c.Teacher.Weights, "fc.bias") }, "teacher resnet8: the weights are not the model's: missing fc.bias"},
+		{"a missing tensor", func(c *Config) { delete(c.Teacher.Weights, "fc.bias") },
+			"teacher resnet8: the weights are not the model's: missing fc.bias"},
 		{"an unknown tensor", func(c *Config) { c.Teacher.Weights["x"] = c.Teacher.Weights["fc.bias"] }, "not known x"},
-		{"another shape", func(c *Config) { c.Teacher.Weights["fc.bias"] = tensors.FromValue([]float32{1}) }, "tensor fc.bias has shape"},
+		{"another shape", func(c *Config) { c.Teacher.Weights["fc.bias"] = tensors.FromValue([]float32{1}) },
+			"tensor fc.bias has shape"},
 	} {
 		c := newConfig(t, backend, dualHead, dhkd.LinearAuxHead, 0)
 		test.edit(&c)

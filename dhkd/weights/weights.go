@@ -27,7 +27,8 @@ const (
 
 // dtypeOf maps the stored types that are read; no other is written.
 var dtypeOf = map[safetensors.DType]dtypes.DType{
-	safetensors.F32: dtypes.Float32, safetensors.F64: dtypes.Float64, safetensors.I32: dtypes.Int32, safetensors.I64: dtypes.Int64,
+	safetensors.F32: dtypes.Float32, safetensors.F64: dtypes.Float64, safetensors.I32: dtypes.Int32,
+	safetensors.I64: dtypes.Int64,
 }
 
 // SaveSafetensors writes named tensors and text metadata as a safetensors file, atomically.
@@ -43,8 +44,8 @@ func SaveSafetensors(path string, values map[string]*tensors.Tensor, metadata ma
 	return safefile.Write(path, func(w io.Writer) error { return safetensors.SerializeToWriter(views, metadata, w) })
 }
 
-// LoadSafetensors reads a safetensors file. Its content is untrusted: types, shapes and sizes are checked, and the error names
-// the file.
+// LoadSafetensors reads a safetensors file. Its content is untrusted: types, shapes and sizes are checked, and the
+// error names the file.
 func LoadSafetensors(path string) (values map[string]*tensors.Tensor, metadata map[string]string, err error) {
 	defer func() {
 		if err != nil && !errors.Is(err, os.ErrNotExist) {

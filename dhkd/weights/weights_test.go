@@ -49,7 +49,8 @@ func expectSame(t *testing.T, got, want map[string]*tensors.Tensor) {
 		t.Fatalf("%d tensors, want %d", len(got), len(want))
 	}
 	for name, value := range want {
-		if got[name] == nil || !got[name].Shape().Equal(value.Shape()) || !slices.Equal(bytesOf(t, got[name]), bytesOf(t, value)) {
+		if got[name] == nil || !got[name].Shape().Equal(value.Shape()) ||
+			!slices.Equal(bytesOf(t, got[name]), bytesOf(t, value)) {
 			t.Errorf("tensor %s is %v, want %v", name, got[name], value)
 		}
 	}
@@ -66,7 +67,8 @@ func bytesOf(t *testing.T, x *tensors.Tensor) (copied []byte) {
 func TestSaveErrors(t *testing.T) {
 	values := map[string]*tensors.Tensor{"pixels": tensors.FromFlatDataAndDimensions([]uint8{1, 2}, 2)}
 	path := filepath.Join(t.TempDir(), "w.safetensors")
-	if err := weights.SaveSafetensors(path, values, nil); err == nil || !strings.Contains(err.Error(), `tensor "pixels": type`) {
+	err := weights.SaveSafetensors(path, values, nil)
+	if err == nil || !strings.Contains(err.Error(), `tensor "pixels": type`) {
 		t.Errorf("unsupported type: %v", err)
 	}
 	if _, err := os.Stat(path); err == nil {
@@ -103,15 +105,19 @@ func TestLoadErrors(t *testing.T) {
 		{"data after the end", file(good, 9), "its tensors need 8 bytes, it has 9"},
 		{"unknown type", file(strings.Replace(good, "F32", "F33", 1), 8), "F33"},
 		{"type that is not read", file(strings.Replace(good, "F32", "U64", 1), 16), ""},
-		{"half precision", file(`{"a":{"dtype":"F16","shape":[4],"data_offsets":[0,8]}}`, 8), `tensor "a": type F16 is not supported`},
+		{"half precision", file(`{"a":{"dtype":"F16","shape":[4],"data_offsets":[0,8]}}`, 8),
+			`tensor "a": type F16 is not supported`},
 		{"shape and bytes differ", file(strings.Replace(good, "[2]", "[3]", 1), 8), "offsets"},
 		{"negative size", file(strings.Replace(good, "[2]", "[-2]", 1), 8), "shape"},
 		{"huge shape", file(`{"a":{"dtype":"F32","shape":[4294967296,4294967296,0],"data_offsets":[0,0]}}`, 0), ""},
 		{"huge and empty", file(`{"a":{"dtype":"F32","shape":[0,4294967296],"data_offsets":[0,0]}}`, 0), "impossible shape"},
-		{"huge size", file(`{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}`, 8), "need 4398046511104 bytes"},
+		{"huge size", file(`{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}`, 8),
+			"need 4398046511104 bytes"},
 		{"backwards", file(strings.Replace(good, "[0,8]", "[8,0]", 1), 8), ""},
 		{"gap", file(strings.Replace(good, "[0,8]", "[4,12]", 1), 12), "offset"},
-		{"overlap", file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}`, 12),
+		{"overlap",
+			file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},`+
+				`"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}`, 12),
 			"offset"},
 		{"a missing key", file(`{"a":{"dtype":"F32","shape":[2]}}`, 8), "keys"},
 		{"metadata that is no text", file(`{"__metadata__":{"a":1}}`, 0), "__metadata__"},
@@ -188,7 +194,8 @@ func TestNoHugeAllocation(t *testing.T) {
 // FuzzLoad checks that no file makes the reader panic, and that what it accepts it writes again unchanged.
 func FuzzLoad(f *testing.F) {
 	f.Add(file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"__metadata__":{"k":"v"}}`, 8))
-	f.Add(file(`{"a":{"dtype":"I64","shape":[],"data_offsets":[0,8]},"b":{"dtype":"F64","shape":[0],"data_offsets":[8,8]}}`, 8))
+	f.Add(file(`{"a":{"dtype":"I64","shape":[],"data_offsets":[0,8]},`+
+		`"b":{"dtype":"F64","shape":[0],"data_offsets":[8,8]}}`, 8))
 	f.Add(file(`{"":{"dtype":"I32","shape":[1,1,2],"data_offsets":[0,8]}}`, 8))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		path := filepath.Join(t.TempDir(), "f")

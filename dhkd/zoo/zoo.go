@@ -64,12 +64,12 @@ func New(c Config) (*Model, error) {
 // Names lists the models, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(families)) }
 
-// Forward builds the network on normalised images [N, H, W, 3]. It is a graph-building function and panics, as GoMLX's do,
-// on sizes that the network cannot take.
+// Forward builds the network on normalised images [N, H, W, 3]. It is a graph-building function and panics, as GoMLX's
+// do, on sizes that the network cannot take.
 func (m *Model) Forward(s *nn.Scope, images *graph.Node) Outputs {
 	out := m.forward(s, images, m)
-	// Any output may be the only one of a program. The Go backend (compute v0.1.4) fails on a program with a variable that was
-	// made after its last result, here the later head's, so the results are made last.
+	// Any output may be the only one of a program. The Go backend (compute v0.1.4) fails on a program with a variable that
+	// was made after its last result, here the later head's, so the results are made last.
 	last := func(x **graph.Node) {
 		if *x != nil {
 			*x = graph.IdentityWithCustomGradient(*x, func(_, v *graph.Node) *graph.Node { return v })
@@ -92,8 +92,8 @@ type Weight struct {
 	Trained bool // false for the running statistics of batch norm
 }
 
-// Initial returns the network's weights with the initial values of that seed, in the order of the layers. The image shape is
-// height, width, channels; an error says why the network cannot take it. Nothing is compiled.
+// Initial returns the network's weights with the initial values of that seed, in the order of the layers. The image
+// shape is height, width, channels; an error says why the network cannot take it. Nothing is compiled.
 func (m *Model) Initial(backend compute.Backend, image [3]int, seed uint64) (weights []Weight, err error) {
 	if min(image[0], image[1], image[2]) < 1 {
 		return nil, fmt.Errorf("model %s on %dx%dx%d images: height, width and channels must be at least 1",

@@ -74,8 +74,8 @@ func TestInitialErrors(t *testing.T) {
 	}
 }
 
-// TestInitialValues checks that the seed and a tensor's name alone make its values, so that networks which differ in a head
-// start equal in all the rest; and what the values are like.
+// TestInitialValues checks that the seed and a tensor's name alone make its values, so that networks which differ in a
+// head start equal in all the rest; and what the values are like.
 func TestInitialValues(t *testing.T) {
 	config := zoo.Config{Name: "resnet14", Classes: 10}
 	plain := byName(initial(t, config, 3))
@@ -139,7 +139,8 @@ func TestShapes(t *testing.T) {
 			model.SetStore(g, store)
 			images := graph.Parameter(g, "images", shapes.Make(dtypes.Float32, 2, test.side, test.side, 3))
 			out := m.Forward(nn.New(store.Scope("/net"), nn.Options{Training: training, NoDropout: true}), images)
-			got := fmt.Sprintf("logits %v aux - pooled %v features", out.Logits.Shape().Dimensions, out.Pooled.Shape().Dimensions)
+			got := fmt.Sprintf("logits %v aux - pooled %v features", out.Logits.Shape().Dimensions,
+				out.Pooled.Shape().Dimensions)
 			if out.AuxLogits != nil {
 				got = strings.Replace(got, "-", fmt.Sprint(out.AuxLogits.Shape().Dimensions), 1)
 			}
@@ -167,9 +168,10 @@ func TestOneOutput(t *testing.T) {
 		"stem":      func(o zoo.Outputs) *graph.Node { return o.Features[0] },
 		"stage":     func(o zoo.Outputs) *graph.Node { return o.PreReLU[2] },
 	} {
-		exec, err := model.NewExec(devicetest.Go(t).Backend, model.NewStore(), func(variables *model.Scope, images *graph.Node) *graph.Node {
+		build := func(variables *model.Scope, images *graph.Node) *graph.Node {
 			return choose(m.Forward(nn.New(variables.At("net"), nn.Options{}), images))
-		})
+		}
+		exec, err := model.NewExec(devicetest.Go(t).Backend, model.NewStore(), build)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,14 +17,18 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
 )
 
-// verifyModels checks a network's forward pass in inference and in training, its gradients and its running statistics, in
-// float32 and, where the backend and the case have it, in float64.
+// verifyModels checks a network's forward pass in inference and in training, its gradients and its running statistics,
+// in float32 and, where the backend and the case have it, in float64.
 func verifyModels(ctx context.Context, backend compute.Backend, c *fixture.Case, r *Result) error {
+	m, err := readModel(c)
+	if err != nil {
+		return err
+	}
 	_, image, err := readImages(c, dtypes.Float32, "input")
 	if err != nil {
 		return err
 	}
-	n, err := readNetwork(c, backend, "bn_summary_order", image)
+	n, err := newNetwork(m, c, backend, "bn_summary_order", image)
 	if err != nil {
 		return err
 	}
@@ -136,9 +140,10 @@ func (r *Result) summary(c *fixture.Case, prefix, suffix string, list tensorList
 	return nil
 }
 
-// run returns the network's results by name, and the store with the running statistics after the forward pass in training.
-func (n *network) run(backend compute.Backend, c *fixture.Case, dtype dtypes.DType) (map[string][][]float64, *model.Store,
-	error) {
+// run returns the network's results by name, and the store with the running statistics after the forward pass in
+// training.
+func (n *network) run(backend compute.Backend, c *fixture.Case, dtype dtypes.DType) (
+	map[string][][]float64, *model.Store, error) {
 	images, _, err := readImages(c, dtype, "input")
 	if err != nil {
 		return nil, nil, err

@@ -32,13 +32,10 @@ type tensorList struct {
 	sizes []int
 }
 
-// readNetwork builds the model that a case describes and checks that it has the case's parameters, no more and no less.
-// buffersField lists the running statistics; image is height, width, channels.
-func readNetwork(c *fixture.Case, backend compute.Backend, buffersField string, image [3]int) (*network, error) {
-	m, err := readModel(c)
-	if err != nil {
-		return nil, err
-	}
+// newNetwork checks that the model has the case's parameters, no more and no less. buffersField lists the running
+// statistics; image is height, width, channels.
+func newNetwork(m *zoo.Model, c *fixture.Case, backend compute.Backend, buffersField string, image [3]int) (
+	*network, error) {
 	weights, err := m.Initial(backend, image, 0)
 	if err != nil {
 		return nil, err
@@ -80,6 +77,7 @@ func (l *tensorList) add(name string, size int) {
 	l.names, l.sizes = append(l.names, name), append(l.sizes, size)
 }
 
+// readModel returns the model that the case describes.
 func readModel(c *fixture.Case) (*zoo.Model, error) {
 	var config zoo.Config
 	var head *string // null without an auxiliary head
@@ -119,7 +117,8 @@ func (n *network) checkState(c *fixture.Case, r *Result) error {
 		if err != nil {
 			return err
 		}
-		r.Require("recipe and "+stored, slices.EqualFunc(values, ref, func(v float32, ref float64) bool { return float64(v) == ref }))
+		same := slices.EqualFunc(values, ref, func(v float32, ref float64) bool { return float64(v) == ref })
+		r.Require("recipe and "+stored, same)
 	}
 	return nil
 }
@@ -187,7 +186,8 @@ func (l tensorList) summariseStore(salt string, store *model.Store) (*fixture.Su
 	return l.summarise(salt, func(i int) ([]float64, error) { return value(store, l.names[i]) })
 }
 
-// readImages returns the images of a case, [N, channels, height, width] in the given dtype, and height, width and channels.
+// readImages returns the images of a case, [N, channels, height, width] in the given dtype, and height, width and
+// channels.
 func readImages(c *fixture.Case, dtype dtypes.DType, name string) (*tensors.Tensor, [3]int, error) {
 	images, err := c.Tensor(name, dtype, -1, -1, -1, -1)
 	if err != nil {

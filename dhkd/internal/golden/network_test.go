@@ -22,14 +22,15 @@ func TestVerifyNetworks(t *testing.T) {
 		cases = append(cases, r.Case)
 		expectGood(t, r)
 	})
-	want := "model_resnet20_nonlinear model_resnet8 model_resnet8_c7 train_resnet8_ga train_resnet8_ga_gc train_resnet8_plain"
+	want := "model_resnet20_nonlinear model_resnet8 model_resnet8_c7 " +
+		"train_resnet8_ga train_resnet8_ga_gc train_resnet8_plain"
 	if got := strings.Join(cases, " "); failed != 0 || err != nil || got != want {
 		t.Errorf("%d failed of %s, error %v", failed, got, err)
 	}
 }
 
-// TestVerifyNetworksGo runs the small models on the pure Go backend. For its training steps see TestTrajectoryFloat64: its long
-// float32 sums are ten times less exact, enough for a ReLU near zero to open in one run and not in another.
+// TestVerifyNetworksGo runs the small models on the pure Go backend. For its training steps see TestTrajectoryFloat64:
+// its long float32 sums are ten times less exact, enough for a ReLU near zero to open in one run and not in another.
 func TestVerifyNetworksGo(t *testing.T) {
 	for _, name := range []string{"model_resnet8", "model_resnet8_c7"} {
 		expectGood(t, verifyOne(t, devicetest.Go(t).Backend, filepath.Join(networks, name)))
@@ -68,8 +69,10 @@ func TestVerifyNetworksNotices(t *testing.T) {
 			p := f["params"].([]any)[0].(map[string]any)
 			p["center"] = p["center"].(float64) + 1e-3
 		}, "grad_f64 Float64"},
-		{"another loss gradient", "model_resnet8_c7", func(f map[string]any) { f["grad_global_l2"] = 1 }, "grad global_l2 Float32"},
-		{"unknown model", "model_resnet8_c7", func(f map[string]any) { f["model"] = "vgg8" }, "model vgg8 is not supported yet"},
+		{"another loss gradient", "model_resnet8_c7", func(f map[string]any) { f["grad_global_l2"] = 1 },
+			"grad global_l2 Float32"},
+		{"unknown model", "model_resnet8_c7", func(f map[string]any) { f["model"] = "vgg8" },
+			"model vgg8 is not supported yet"},
 		{"special model", "model_resnet8_c7", func(f map[string]any) {
 			f["constructor_extra"] = map[string]any{"width": 2}
 		}, "constructor_extra"},
@@ -85,6 +88,9 @@ func TestVerifyNetworksNotices(t *testing.T) {
 		{"bad temperature", "train_resnet8_ga_gc", hyper("T", -1), "method.temperature"},
 		{"no batches", "train_resnet8_ga_gc", func(f map[string]any) { f["batches_from"] = "none" }, "batches_from"},
 		{"batches elsewhere", "train_resnet8_ga_gc", func(f map[string]any) { f["batches_from"] = "../x" }, "batches_from"},
+		{"unknown model to train", "train_resnet8_ga_gc", func(f map[string]any) { f["model"] = "wrn_16_1" },
+			"model wrn_16_1 is not supported yet"},
+		{"no steps", "train_resnet8_ga_gc", func(f map[string]any) { f["steps"] = -1 }, "steps: -1"},
 		{"more steps", "train_resnet8_ga_gc", func(f map[string]any) { f["steps"] = 6 }, "want [6]"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

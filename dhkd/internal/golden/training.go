@@ -21,16 +21,23 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/train"
 )
 
-// verifyTraining runs consecutive training steps of DHKD in float32 and compares the scalars and the parameters after each
-// step, and all parameters and running statistics at the end.
+// verifyTraining runs consecutive training steps of DHKD in float32 and compares the scalars and the parameters after
+// each step, and all parameters and running statistics at the end.
 func verifyTraining(ctx context.Context, backend compute.Backend, c *fixture.Case, r *Result) error {
 	return verifySteps(ctx, backend, c, dtypes.Float32, r)
 }
 
 func verifySteps(ctx context.Context, backend compute.Backend, c *fixture.Case, dtype dtypes.DType, r *Result) error {
+	m, err := readModel(c)
+	if err != nil {
+		return err
+	}
 	var steps int
 	if err := c.Field("steps", &steps); err != nil {
 		return err
+	}
+	if steps < 1 {
+		return fmt.Errorf("field steps: %d is no number of steps", steps)
 	}
 	batches, err := batchesOf(c)
 	if err != nil {
@@ -40,7 +47,7 @@ func verifySteps(ctx context.Context, backend compute.Backend, c *fixture.Case, 
 	if err != nil {
 		return err
 	}
-	n, err := readNetwork(c, backend, "buffer_summary_order", image)
+	n, err := newNetwork(m, c, backend, "buffer_summary_order", image)
 	if err != nil {
 		return err
 	}
@@ -145,7 +152,8 @@ func newStepExec(backend compute.Backend, store *model.Store, c *fixture.Case, n
 		a := result.Alignment
 		scalars := map[string]*Node{
 			"ce": result.Terms[0].Value, "bkln": result.Terms[1].Value, "loss": result.Loss,
-			"dot": a.Dot, "g1_sq": a.G1Squared, "g2_sq": a.G2Squared, "cos": a.Cosine, "conflict": a.Conflict, "c": a.Coefficient,
+			"dot": a.Dot, "g1_sq": a.G1Squared, "g2_sq": a.G2Squared,
+			"cos": a.Cosine, "conflict": a.Conflict, "c": a.Coefficient,
 			"applied_l2": result.Norm, "clip_scale": clipScale,
 		}
 		e.names = slices.Sorted(maps.Keys(scalars))
@@ -209,7 +217,9 @@ func readTrajectory(c *fixture.Case, steps int, n *network) (*trajectory, error)
 			return nil, err
 		}
 	}
-	for _, name := range []string{"ce", "bkln", "loss", "dot", "g1_sq", "g2_sq", "cos", "conflict", "c", "applied_l2", "clip_scale"} {
+	for _, name := range []string{
+		"ce", "bkln", "loss", "dot", "g1_sq", "g2_sq", "cos", "conflict", "c", "applied_l2", "clip_scale",
+	} {
 		var err error
 		if t.scalars[name], err = c.Floats("step_f64/"+name, steps); err != nil {
 			return nil, err
@@ -224,8 +234,8 @@ func readTrajectory(c *fixture.Case, steps int, n *network) (*trajectory, error)
 	return t, nil
 }
 
-// compareScalars compares each in its own metric: relative, or absolute for what is bounded, or relative to the two norms for
-// the dot product, which may be near zero. There its sign, the conflict, is open.
+// compareScalars compares each in its own metric: relative, or absolute for what is bounded, or relative to the two
+// norms for the dot product, which may be near zero. There its sign, the conflict, is open.
 func (t *trajectory) compareScalars(k int, got map[string]float64, r *Result) {
 	ref := func(name string) float64 { return t.scalars[name][k] }
 	check := func(name string, scale float64) {
@@ -275,10 +285,10 @@ func (t *trajectory) compareFinal(c *fixture.Case, store *model.Store, r *Result
 		if err := r.summary(c, group.name, "", group.list, got, math.NaN(), group.summary); err != nil {
 			return err
 		}
-		if !c.Has("final_full") {
-			continue
-		}
 		for i, name := range group.list.names {
+			if !c.HasTensor("final_full/" + name) {
+				continue
+			}
 			values, err := value(store, name)
 			if err != nil {
 				return err

@@ -11,8 +11,8 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/internal/golden/fixture"
 )
 
-// TestTrajectoryFloat64 runs the training steps in float64, in which the reference is exact to the last digits, so nothing can
-// hide behind float32's tolerance.
+// TestTrajectoryFloat64 runs the training steps in float64, in which the reference is exact to the last digits, so
+// nothing can hide behind float32's tolerance.
 func TestTrajectoryFloat64(t *testing.T) {
 	for _, name := range []string{"train_resnet8_plain", "train_resnet8_ga_gc"} {
 		c, err := fixture.Load(filepath.Join("testdata/networks", name))
