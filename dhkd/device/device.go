@@ -44,7 +44,7 @@ type Device struct {
 	Name        string    // "xla:cpu", "xla:cuda", "xla:tpu", "go", or the name in GOMLX_BACKEND
 	Plugin      string    // path of the PJRT plugin; empty without XLA
 	API         string    // version of the plugin's PJRT C API, such as "0.115"; empty without XLA
-	Description string    // the backend's own description, one line
+	Description string    // the backend's own description, one line, with the plugin's file name in place of its path
 	Tried       []Attempt // what was tried, in order; the last is what was chosen
 }
 
@@ -235,7 +235,8 @@ func (m machine) try(p Plugin, options string) (*Device, Attempt) {
 		return nil, attempt
 	}
 	return &Device{Backend: backend, Name: "xla:" + p.Kind, Plugin: p.Path, API: api,
-		Description: backend.Description(), Tried: []Attempt{attempt}}, attempt
+		Description: strings.ReplaceAll(backend.Description(), p.Path, filepath.Base(p.Path)),
+		Tried:       []Attempt{attempt}}, attempt
 }
 
 func (m machine) install(ctx context.Context, kind string, o Options) (string, error) {

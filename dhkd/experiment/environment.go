@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"strings"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/device"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
@@ -20,7 +19,7 @@ func environment(ctx context.Context, d *device.Device) record.Environment {
 	}
 	e := record.Environment{
 		Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, CPU: device.CPUModel(ctx), Cores: runtime.NumCPU(),
-		Backend: d.Name, Device: strings.ReplaceAll(d.Description, d.Plugin, plugin), Plugin: plugin, API: d.API, XLAFlags: os.Getenv("XLA_FLAGS"),
+		Backend: d.Name, Device: d.Description, Plugin: plugin, API: d.API, XLAFlags: os.Getenv("XLA_FLAGS"),
 	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
