@@ -55,7 +55,7 @@ func (kind AuxHead) Logits(s *nn.Scope, pooled *Node, classes int,
 		net := s.In("net")
 		x := linear(net.In("0"), pooled, auxHeadWidth)
 		x = nn.Dropout(net.In("1"), x, auxHeadDropout)
-		x = nn.ReLU(nn.BatchNorm(net.In("2"), x))
+		x = nn.ReLU(s, nn.BatchNorm(net.In("2"), x))
 		return linear(net.In("4"), x, classes)
 	}
 	exceptions.Panicf("dhkd: unknown auxiliary head %q", kind)

@@ -5,26 +5,59 @@ import (
 	"github.com/gomlx/gomlx/support/exceptions"
 )
 
-// axes says that maps are [N, H, W, C] and weights [out, in, H, W].
+// axes says that maps are [N, H, W, C] and weights [out, in/groups, H, W].
 var axes = graph.ConvolveAxesConfig{
 	InputBatch: 0, InputSpatial: []int{1, 2}, InputChannels: 3,
 	KernelOutputChannels: 0, KernelInputChannels: 1, KernelSpatial: []int{2, 3},
 	OutputBatch: 0, OutputSpatial: []int{1, 2}, OutputChannels: 3,
 }
 
-// Conv2D is torch's Conv2d without bias: x [N, H, W, in] gives [N, H', W', channels], with a square kernel, the same stride
-// on both axes and zero padding on all sides, H' = (H + 2 padding - kernel)/stride + 1.
-// Variable: weight [channels, in, kernel, kernel], Kaiming normal (fan out).
+// Conv describes a convolution with a square kernel, the same stride on both axes and zero padding on all sides.
+type Conv struct {
+	Channels int // of the output
+	Kernel   int
+	Stride   int // 1 if 0
+	Padding  int
+	Groups   int         // 1 if 0; as many as input channels is a depthwise convolution
+	Weight   Initializer // [KaimingNormalFanOut] if nil
+	Bias     Initializer // no bias if nil
+}
+
+// Conv2D is [ConvWith] without groups and bias.
 func Conv2D(s *Scope, x *graph.Node, channels, kernel, stride, padding int) *graph.Node {
+	return ConvWith(s, x, Conv{Channels: channels, Kernel: kernel, Stride: stride, Padding: padding})
+}
+
+// ConvWith is torch's Conv2d: x [N, H, W, in] gives [N, H', W', channels], H' = (H + 2 padding - kernel)/stride + 1.
+// Variables: weight [channels, in/groups, kernel, kernel] and, if asked for, bias [channels].
+func ConvWith(s *Scope, x *graph.Node, c Conv) *graph.Node {
 	if x.Rank() != 4 {
 		exceptions.Panicf("nn.Conv2D: input must be [N, H, W, C], got %s", x.Shape())
 	}
+	c.Stride, c.Groups = max(c.Stride, 1), max(c.Groups, 1)
+	if c.Weight == nil {
+		c.Weight = KaimingNormalFanOut
+	}
 	for _, axis := range axes.InputSpatial {
-		if x.Shape().Dim(axis)+2*padding < kernel {
-			exceptions.Panicf("nn.Conv2D: a map of %s is smaller than the %dx%d kernel (padding %d)", x.Shape(), kernel, kernel, padding)
+		if x.Shape().Dim(axis)+2*c.Padding < c.Kernel {
+			exceptions.Panicf("nn.Conv2D: a map of %s is smaller than the %dx%d kernel (padding %d)", x.Shape(), c.Kernel,
+				c.Kernel, c.Padding)
 		}
 	}
-	weight := s.parameter(x, "weight", KaimingNormalFanOut, channels, x.Shape().Dim(3), kernel, kernel)
+	in := x.Shape().Dim(3)
+	if in%c.Groups != 0 || c.Channels%c.Groups != 0 {
+		exceptions.Panicf("nn.Conv2D: %d groups do not divide %d input and %d output channels", c.Groups, in, c.Channels)
+	}
+	weight := s.parameter(x, "weight", c.Weight, c.Channels, in/c.Groups, c.Kernel, c.Kernel)
+	y := convolve(x, weight, c.Stride, c.Padding, c.Groups)
+	if c.Bias != nil {
+		y = graph.Add(y, alongChannels(s.parameter(x, "bias", c.Bias, c.Channels), y))
+	}
+	return s.add(Layer{Op: "Conv2D", Name: s.Name(), Inputs: []*graph.Node{x}, Output: y, Kernel: c.Kernel,
+		Stride: c.Stride, Padding: c.Padding, Groups: c.Groups, Bias: c.Bias != nil})
+}
+
+func convolve(x, weight *graph.Node, stride, padding, groups int) *graph.Node {
 	return graph.ConvGeneral(x, weight, axes, []int{stride, stride}, [][2]int{{padding, padding}, {padding, padding}},
-		nil, nil, 1, 1)
+		nil, nil, groups, 1)
 }

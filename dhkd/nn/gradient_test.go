@@ -29,13 +29,13 @@ var layersUnderTest = []struct {
 	}},
 	{"batch norm of maps", []int{2, 3, 2, 3}, nn.BatchNorm},
 	{"batch norm of vectors", []int{5, 3}, nn.BatchNorm},
-	{"ReLU", []int{4, 5}, func(_ *nn.Scope, x *Node) *Node { return nn.ReLU(x) }},
-	{"pool", []int{2, 2, 3, 2}, func(_ *nn.Scope, x *Node) *Node { return nn.GlobalAveragePool(x) }},
+	{"ReLU", []int{4, 5}, nn.ReLU},
+	{"pool", []int{2, 2, 3, 2}, nn.GlobalAveragePool},
 	{"block", []int{3, 4, 4, 2}, func(s *nn.Scope, x *Node) *Node {
 		y := nn.Conv2D(s.In("conv1"), x, 2, 3, 1, 1)
-		y = nn.ReLU(nn.BatchNorm(s.In("bn1"), y))
+		y = nn.ReLU(s, nn.BatchNorm(s.In("bn1"), y))
 		y = nn.BatchNorm(s.In("bn2"), nn.Conv2D(s.In("conv2"), y, 2, 3, 1, 1))
-		return nn.Linear(s.In("fc"), nn.GlobalAveragePool(nn.ReLU(Add(x, y))), 3)
+		return nn.Linear(s.In("fc"), nn.GlobalAveragePool(s, nn.ReLU(s, nn.Sum(s, x, y))), 3)
 	}},
 }
 

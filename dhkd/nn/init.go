@@ -47,6 +47,12 @@ func KaimingNormalFanOut(rng *rand.Rand, dims []int) []float32 {
 	return Normal(math.Sqrt(2/float64(dims[0]*dims[2]*dims[3])))(rng, dims)
 }
 
+// KaimingUniform is torch's default of a convolution weight [out, in/groups, height, width], kaiming_uniform_(a=sqrt(5)):
+// U(-b, b) with b = 1/sqrt(in/groups height width).
+func KaimingUniform(rng *rand.Rand, dims []int) []float32 {
+	return Uniform(1/math.Sqrt(float64(dims[1]*dims[2]*dims[3])))(rng, dims)
+}
+
 func size(dims []int) int {
 	n := 1
 	for _, d := range dims {

@@ -121,8 +121,8 @@ func TestBatchNorm(t *testing.T) {
 // TestReLU checks the values at which implementations differ: a gradient of 0 at 0, and NaN, which must not vanish.
 func TestReLU(t *testing.T) {
 	onBackends(t, func(t *testing.T, backend compute.Backend) {
-		exec := newExec(t, backend, model.NewStore(), func(_ *model.Scope, inputs []*Node) []*Node {
-			y := nn.ReLU(inputs[0])
+		exec := newExec(t, backend, model.NewStore(), func(variables *model.Scope, inputs []*Node) []*Node {
+			y := nn.ReLU(nn.New(variables.At("net"), nn.Options{}), inputs[0])
 			return append([]*Node{y}, Gradient(ReduceAllSum(y), inputs[0])...)
 		})
 		inf := math.Inf(1)

@@ -11,6 +11,7 @@ package nn
 import (
 	"hash/fnv"
 	"math/rand/v2"
+	"strings"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -31,6 +32,8 @@ type Options struct {
 	RNG *graph.Node
 	// NoDropout switches dropout off in training too, as the reference numbers have it.
 	NoDropout bool
+	// Trace, if set, gets each layer as it is built.
+	Trace func(Layer)
 }
 
 // Scope is a place in a network's tree of names and the mode in which its graph is built. A layer finds its variables there,
@@ -50,6 +53,9 @@ func New(variables *model.Scope, o Options) *Scope {
 func (s *Scope) In(name string) *Scope {
 	return &Scope{variables: s.variables, prefix: s.prefix + name + ".", pass: s.pass}
 }
+
+// Name is that of the scope in PyTorch's dotted form, "layer1.0.conv1".
+func (s *Scope) Name() string { return strings.TrimSuffix(s.prefix, ".") }
 
 // Training tells whether the graph is built for training.
 func (s *Scope) Training() bool { return s.pass.Training }

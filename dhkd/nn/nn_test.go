@@ -110,7 +110,7 @@ func TestPanics(t *testing.T) {
 			"smaller than the 5x5 kernel"},
 		{"linear of maps", []int{2, 2, 2, 1}, func(s *nn.Scope, x *Node) *Node { return nn.Linear(s, x, 4) },
 			"[N, features]"},
-		{"pool of a vector", []int{2, 2}, func(_ *nn.Scope, x *Node) *Node { return nn.GlobalAveragePool(x) },
+		{"pool of a vector", []int{2, 2}, nn.GlobalAveragePool,
 			"[N, H, W, C]"},
 		{"batch norm of one value", []int{1, 3}, nn.BatchNorm, "more than one value a channel"},
 		{"dropout without a generator", []int{2, 3}, func(s *nn.Scope, x *Node) *Node { return nn.Dropout(s, x, 0.1) },

@@ -26,7 +26,7 @@ func init() {
 
 func (r resNet) forward(s *nn.Scope, images *Node, m *Model) Outputs {
 	x := nn.Conv2D(s.In("conv1"), images, r.widths[0], 3, 1, 1)
-	x = nn.ReLU(nn.BatchNorm(s.In("bn1"), x))
+	x = nn.ReLU(s, nn.BatchNorm(s.In("bn1"), x))
 	out := Outputs{Features: []*Node{x}, PreReLU: []*Node{x}}
 	for stage, width := range r.widths[1:] {
 		var sum *Node
@@ -36,11 +36,11 @@ func (r resNet) forward(s *nn.Scope, images *Node, m *Model) Outputs {
 				stride = 2
 			}
 			sum = basicBlock(s.In("layer"+strconv.Itoa(stage+1)+"."+strconv.Itoa(block)), x, width, stride)
-			x = nn.ReLU(sum)
+			x = nn.ReLU(s, sum)
 		}
 		out.Features, out.PreReLU = append(out.Features, x), append(out.PreReLU, sum)
 	}
-	out.Pooled = nn.GlobalAveragePool(x)
+	out.Pooled = nn.GlobalAveragePool(s, x)
 	out.Logits = nn.Linear(s.In("fc"), out.Pooled, m.Classes)
 	out.AuxLogits = m.AuxHead.Logits(s.In("fc2"), out.Pooled, m.Classes, nn.Linear)
 	return out
@@ -49,12 +49,12 @@ func (r resNet) forward(s *nn.Scope, images *Node, m *Model) Outputs {
 // basicBlock returns the block's output before its last ReLU.
 func basicBlock(s *nn.Scope, x *Node, width, stride int) *Node {
 	y := nn.Conv2D(s.In("conv1"), x, width, 3, stride, 1)
-	y = nn.ReLU(nn.BatchNorm(s.In("bn1"), y))
+	y = nn.ReLU(s, nn.BatchNorm(s.In("bn1"), y))
 	y = nn.Conv2D(s.In("conv2"), y, width, 3, 1, 1)
 	y = nn.BatchNorm(s.In("bn2"), y)
 	if stride != 1 || x.Shape().Dim(3) != width {
 		x = nn.Conv2D(s.In("downsample.0"), x, width, 1, stride, 0)
 		x = nn.BatchNorm(s.In("downsample.1"), x)
 	}
-	return Add(y, x)
+	return nn.Sum(s, y, x)
 }

@@ -68,11 +68,9 @@ func Names() []string { return slices.Sorted(maps.Keys(families)) }
 // do, on sizes that the network cannot take.
 func (m *Model) Forward(s *nn.Scope, images *graph.Node) Outputs {
 	out := m.forward(s, images, m)
-	// Any output may be the only one of a program. The Go backend (compute v0.1.4) fails on a program with a variable that
-	// was made after its last result, here the later head's, so the results are made last.
 	last := func(x **graph.Node) {
 		if *x != nil {
-			*x = graph.IdentityWithCustomGradient(*x, func(_, v *graph.Node) *graph.Node { return v })
+			*x = nn.Result(s, *x)
 		}
 	}
 	for i := range out.Features {
