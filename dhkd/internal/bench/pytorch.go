@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,8 +22,8 @@ import (
 const pythonVariable = "DHKD_BENCH_PYTHON"
 
 var (
-	//go:embed pytorch.py
-	program string
+	//go:embed pytorch.py networks.py
+	programs embed.FS
 	//go:embed requirements.txt
 	requirements []byte
 )
@@ -47,10 +47,17 @@ func startPyTorch(ctx context.Context) (*pyTorch, error) {
 			return nil, fmt.Errorf("%w (or set %s to a Python that has PyTorch)", err, pythonVariable)
 		}
 	}
-	t := &pyTorch{process: exec.CommandContext(ctx, python, "-W", "ignore", "-c", program)}
+	dir, err := os.MkdirTemp("", "dhkd-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir) // Python has read all when it says hello
+	if err := os.CopyFS(dir, programs); err != nil {
+		return nil, err
+	}
+	t := &pyTorch{process: exec.CommandContext(ctx, python, "-W", "ignore", filepath.Join(dir, "pytorch.py"))}
 	t.process.Stderr = os.Stderr
 	t.process.WaitDelay = 2 * time.Second
-	var err error
 	if t.input, err = t.process.StdinPipe(); err != nil {
 		return nil, err
 	}

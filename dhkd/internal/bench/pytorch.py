@@ -14,48 +14,11 @@ import time
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+
+import networks
 
 CLASSES = 100
 TEMPERATURE = 2.0
-
-
-def conv(inputs, outputs, kernel, stride):
-    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-
-
-class Block(nn.Module):
-    def __init__(self, inputs, outputs, stride):
-        super().__init__()
-        self.conv1, self.bn1 = conv(inputs, outputs, 3, stride), nn.BatchNorm2d(outputs)
-        self.conv2, self.bn2 = conv(outputs, outputs, 3, 1), nn.BatchNorm2d(outputs)
-        self.downsample = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
-
-    def forward(self, x):
-        y = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(y)) + self.downsample(x))
-
-
-class ResNet(nn.Module):
-    """The CIFAR ResNet of depth 6n+2, with an auxiliary head for DHKD."""
-
-    def __init__(self, depth, dual):
-        super().__init__()
-        self.conv1, self.bn1 = conv(3, 16, 3, 1), nn.BatchNorm2d(16)
-        blocks, inputs = [], 16
-        for stage, width in enumerate([16, 32, 64]):
-            for block in range((depth - 2) // 6):
-                blocks.append(Block(inputs, width, 2 if stage > 0 and block == 0 else 1))
-                inputs = width
-        self.blocks = nn.Sequential(*blocks)
-        self.fc = nn.Linear(64, CLASSES)
-        self.fc2 = nn.Linear(64, CLASSES) if dual else None
-
-    def forward(self, x):
-        pooled = self.blocks(F.relu(self.bn1(self.conv1(x)))).mean((2, 3))
-        return self.fc(pooled), self.fc2 and self.fc2(pooled)
 
 
 def binary_kl_norm(student, teacher):
@@ -75,7 +38,7 @@ class Trainer:
     def __init__(self, network, size, batch, method):
         torch.manual_seed(0)
         self.dual = {"ce": False, "dhkd": True}[method]
-        self.model = ResNet(int(network.removeprefix("resnet")), self.dual)
+        self.model = networks.create(network, CLASSES, "linear" if self.dual else "none")
         self.parameters = list(self.model.parameters())
         self.sgd = torch.optim.SGD(self.parameters, lr=0.01, momentum=0.9, weight_decay=5e-4)
         self.images = torch.randn(batch, 3, size, size)
