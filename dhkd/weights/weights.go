@@ -1,171 +1,164 @@
-// Package weights reads and writes the weights of networks.
+// Package weights reads and writes the weights of networks: PyTorch's files and safetensors in, safetensors out. Files are
+// untrusted: nothing in them is run, and time and memory stay in proportion to their size.
 package weights
 
 import (
 	"bytes"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 
-	"github.com/gomlx/compute/dtypes"
-	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/tensors"
-	"github.com/nlpodyssey/safetensors"
-
-	"github.com/dhkd-lab/dhkd-go/dhkd/internal/safefile"
 )
 
-// Limits far above any network of the zoo: what is larger is refused before it is read.
 const (
-	maxFileSize   = 2 << 30
-	maxHeaderSize = 16 << 20
+	maxFileSize = 2 << 30 // far above any network of the zoo
+	maxTensors  = 1 << 16
+	maxName     = 256 // bytes of a tensor's name
 )
 
-// dtypeOf maps the stored types that are read; no other is written.
-var dtypeOf = map[safetensors.DType]dtypes.DType{
-	safetensors.F32: dtypes.Float32, safetensors.F64: dtypes.Float64, safetensors.I32: dtypes.Int32,
-	safetensors.I64: dtypes.Int64,
+// trainingState is the format, in the metadata, of a file to continue training from.
+const trainingState = "dhkd-checkpoint"
+
+// Formats of files.
+const (
+	FormatSafetensors = "safetensors"
+	FormatTorchZip    = "pytorch zip"
+	FormatTorchLegacy = "pytorch legacy" // before PyTorch 1.6
+)
+
+// Checkpoint is what a file says of a network.
+type Checkpoint struct {
+	Format string // one of the formats above
+	// Layout says where in a PyTorch file the weights were found: "bare", "crd", ...; see [Layouts].
+	Layout string
+	// Names are those of the tensors in the order of the file, without prefixes that all share, such as "module.".
+	Names []string
+	// Tensors have the stored type, but float16 and bfloat16 are widened to float32, which is exact.
+	Tensors map[string]*tensors.Tensor
+	// Metadata of a safetensors file, or the numbers and short texts beside the weights of a PyTorch file ("epoch",
+	// "best_acc").
+	Metadata map[string]string
+	// Notes say what was left out or changed.
+	Notes []string
 }
 
-// SaveSafetensors writes named tensors and text metadata as a safetensors file, atomically.
-func SaveSafetensors(path string, values map[string]*tensors.Tensor, metadata map[string]string) error {
-	views := make(map[string]stored, len(values))
-	for name, t := range values {
-		view, err := viewOf(t)
-		if err != nil {
-			return fmt.Errorf("tensor %q: %w", name, err)
-		}
-		views[name] = view
-	}
-	return safefile.Write(path, func(w io.Writer) error { return safetensors.SerializeToWriter(views, metadata, w) })
-}
-
-// LoadSafetensors reads a safetensors file. Its content is untrusted: types, shapes and sizes are checked, and the
-// error names the file.
-func LoadSafetensors(path string) (values map[string]*tensors.Tensor, metadata map[string]string, err error) {
-	defer func() {
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			err = fmt.Errorf("%s is not a usable safetensors file: %w", path, err)
-		}
-	}()
-	if info, err := os.Stat(path); err != nil {
-		return nil, nil, err
-	} else if !info.Mode().IsRegular() { // opening a pipe would wait for ever
-		return nil, nil, errors.New("it is not a regular file")
-	}
-	f, err := os.Open(path)
+// Load reads a file of weights, whose format is found from its content. An error names the file and says what is wrong
+// with it; a file that is not there gives one that is [os.ErrNotExist].
+func Load(path string) (c *Checkpoint, err error) {
+	f, size, err := open(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer f.Close()
-	buffer, header, err := read(f)
+	defer func() { // a last net: the scan of pickles is what keeps the library below from panicking
+		if caught := recover(); caught != nil {
+			c, err = nil, fmt.Errorf("%v", caught)
+		}
+		if err != nil {
+			c, err = nil, fmt.Errorf("%s: cannot read weights: %w", path, err)
+		}
+	}()
+	start := make([]byte, min(size, 512))
+	if _, err := f.ReadAt(start, 0); err != nil && err != io.EOF {
+		return nil, err
+	}
+	switch {
+	case size == 0:
+		return nil, errors.New("it is empty")
+	case bytes.HasPrefix(start, []byte("PK\x03\x04")):
+		return loadTorch(FormatTorchZip, f, size, openZip)
+	case start[0] == 0x80:
+		return loadTorch(FormatTorchLegacy, f, size, openLegacy)
+	case len(start) > 8 && start[8] == '{':
+		return loadSafetensors(f, size)
+	case len(start) > 262 && string(start[257:262]) == "ustar" || bytes.HasPrefix(start, []byte("\x1f\x8b")):
+		return nil, errors.New("it is a tar or gzip archive: unpack it, and name the file of weights in it")
+	}
+	return nil, errors.New("it is neither a PyTorch file nor safetensors")
+}
+
+// open opens a regular file of limited size. (Opening a pipe would wait for ever.)
+func open(path string) (f *os.File, size int64, err error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case !info.Mode().IsRegular():
+		return nil, 0, fmt.Errorf("%s: it is not a regular file", path)
+	case info.Size() > maxFileSize:
+		return nil, 0, fmt.Errorf("%s: %d bytes are more than the limit of %d", path, info.Size(), maxFileSize)
+	}
+	f, err = os.Open(path)
+	return f, info.Size(), err
+}
+
+func loadSafetensors(f *os.File, size int64) (*Checkpoint, error) {
+	c := &Checkpoint{Format: FormatSafetensors, Layout: "bare"}
+	header, err := c.readSafetensors(f, size)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	file, err := safetensors.Deserialize(buffer)
+	c.Metadata = header
+	if c.Metadata["format"] == trainingState {
+		return nil, errors.New("it is the state of a training run, not a network: use the run's weights file")
+	}
+	return c, c.removePrefixes()
+}
+
+func loadTorch(format string, f *os.File, size int64, open func(io.ReaderAt, int64) (*archive, error)) (*Checkpoint, error) {
+	a, err := open(f, size)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	values = make(map[string]*tensors.Tensor, file.Len())
-	for _, named := range file.Tensors() {
-		if values[named.Name], err = tensorOf(named.TensorView); err != nil {
-			return nil, nil, fmt.Errorf("tensor %q: %w", named.Name, err)
-		}
-	}
-	return values, header.Metadata(), nil
-}
-
-// read returns the whole file, and its header, which is checked against the file's size before the rest is read.
-func read(f *os.File) (buffer []byte, header safetensors.Metadata, err error) {
-	info, err := f.Stat()
+	c := &Checkpoint{Format: format, Tensors: map[string]*tensors.Tensor{}, Metadata: map[string]string{}}
+	state, err := c.findState(a)
 	if err != nil {
-		return nil, header, err
+		return nil, err
 	}
-	size := info.Size()
-	if size > maxFileSize {
-		return nil, header, fmt.Errorf("%d bytes are more than the limit of %d", size, maxFileSize)
+	if len(state) > maxTensors {
+		return nil, fmt.Errorf("it has %d tensors, the limit is %d", len(state), maxTensors)
 	}
-	var start [8]byte
-	if _, err := io.ReadFull(f, start[:]); err != nil {
-		return nil, header, errors.New("shorter than its header")
+	// Views may share a storage, so that their copies need more than the file has: some do in real files, a few times.
+	var total int64
+	widened := map[string]int{}
+	for _, e := range state {
+		v := e.value.(*view)
+		name := e.key.(string)
+		if total += int64(v.size) * int64(v.storage.element.size); total > 4*size {
+			return nil, fmt.Errorf("its tensors share their values: as copies they need more than 4 times its %d bytes", size)
+		}
+		if err := c.checkName(name); err != nil {
+			return nil, err
+		}
+		if c.Tensors[name], err = a.tensor(v); err != nil {
+			return nil, fmt.Errorf("tensor %q: %w", name, err)
+		}
+		c.Names = append(c.Names, name)
+		if e := v.storage.element; e.wide() != e.dtype {
+			widened[strings.ToLower(e.dtype.String())]++
+		}
 	}
-	headerSize := binary.LittleEndian.Uint64(start[:])
-	if headerSize > maxHeaderSize || int64(headerSize) > size-8 {
-		return nil, header, fmt.Errorf("its header claims %d bytes; the limit is %d, and the file has %d",
-			headerSize, maxHeaderSize, size)
-	}
-	text := make([]byte, headerSize)
-	if _, err := io.ReadFull(f, text); err != nil {
-		return nil, header, err
-	}
-	if err := json.Unmarshal(text, &header); err != nil {
-		return nil, header, err
-	}
-	var end uint64
-	for _, t := range header.Tensors() {
-		end = max(end, t.DataOffsets[1])
-	}
-	if data := uint64(size) - 8 - headerSize; end != data {
-		return nil, header, fmt.Errorf("its tensors need %d bytes, it has %d: it is truncated or damaged", end, data)
-	}
-	buffer = make([]byte, size)
-	copy(buffer, start[:])
-	copy(buffer[8:], text)
-	_, err = io.ReadFull(f, buffer[8+headerSize:])
-	return buffer, header, err
+	c.noteWidened(widened)
+	return c, c.removePrefixes()
 }
 
-// stored is a tensor as it is written. (The library's own view refuses scalars.)
-type stored struct {
-	dtype safetensors.DType
-	shape []uint64
-	data  []byte
+func (c *Checkpoint) noteWidened(widened map[string]int) {
+	for _, dtype := range slices.Sorted(maps.Keys(widened)) {
+		c.Notes = append(c.Notes, fmt.Sprintf("%d tensors widened from %s to float32", widened[dtype], dtype))
+	}
 }
 
-func (s stored) DType() safetensors.DType { return s.dtype }
-func (s stored) Shape() []uint64          { return s.shape }
-func (s stored) Data() []byte             { return s.data }
-func (s stored) DataLen() uint64          { return uint64(len(s.data)) }
-
-func viewOf(t *tensors.Tensor) (view stored, err error) {
-	for dtype, own := range dtypeOf {
-		if own != t.DType() {
-			continue
-		}
-		view = stored{dtype: dtype, shape: make([]uint64, t.Rank())}
-		for i, d := range t.Shape().Dimensions {
-			view.shape[i] = uint64(d)
-		}
-		err = t.ConstBytes(func(data []byte) { view.data = bytes.Clone(data) })
-		return view, err
+func (c *Checkpoint) checkName(name string) error {
+	switch {
+	case name == "" || len(name) > maxName || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0xfffd }):
+		return fmt.Errorf("a tensor has the impossible name %.80q", name)
+	case c.Tensors[name] != nil:
+		return fmt.Errorf("tensor %q is there twice", name)
 	}
-	return view, fmt.Errorf("type %s cannot be stored", t.DType())
-}
-
-func tensorOf(view safetensors.TensorView) (*tensors.Tensor, error) {
-	dtype, ok := dtypeOf[view.DType()]
-	if !ok {
-		return nil, fmt.Errorf("type %s is not supported", view.DType())
-	}
-	dims := make([]int, len(view.Shape()))
-	for i, d := range view.Shape() {
-		if d > math.MaxInt32 {
-			return nil, fmt.Errorf("impossible shape %v", view.Shape())
-		}
-		dims[i] = int(d)
-	}
-	t := tensors.FromShape(shapes.Make(dtype, dims...))
-	var sizeErr error
-	err := t.MutableBytes(func(data []byte) {
-		if len(data) != len(view.Data()) {
-			sizeErr = fmt.Errorf("has %d bytes, its shape needs %d", len(view.Data()), len(data))
-			return
-		}
-		copy(data, view.Data())
-	})
-	return t, errors.Join(err, sizeErr)
+	return nil
 }
