@@ -21,11 +21,13 @@ type Group func(ctx context.Context, backend compute.Backend, c *fixture.Case, r
 
 // groups holds how each group of cases is run. A group that is not here is not supported yet and counts as failed.
 var groups = map[string]Group{
-	"data":     verifyData,
-	"losses":   verifyLosses,
-	"models":   verifyModels,
-	"schedule": verifySchedule,
-	"training": verifyTraining,
+	"checkpoints": verifyCheckpoints,
+	"data":        verifyData,
+	"hostile":     verifyHostile,
+	"losses":      verifyLosses,
+	"models":      verifyModels,
+	"schedule":    verifySchedule,
+	"training":    verifyTraining,
 }
 
 // Result is the outcome of one case.
