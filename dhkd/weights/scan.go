@@ -163,7 +163,7 @@ func (s *scanner) step(op byte) error {
 	case 'b':
 		return s.build()
 	default:
-		return errors.New("not an opcode that torch.save writes by default")
+		return errors.New("not an opcode of torch.save's default protocol: save the file again, without pickle_protocol")
 	}
 	return nil
 }

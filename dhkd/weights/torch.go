@@ -54,8 +54,6 @@ func openZip(file io.ReaderAt, size int64) (*archive, error) {
 	switch {
 	case pickled == nil:
 		return nil, errors.New("the zip file holds no NAME/data.pkl, so it is not a PyTorch file")
-	case members[prefix+"constants.pkl"] != nil:
-		return nil, errors.New("it is a TorchScript program; save its state dict instead")
 	case pickled.UncompressedSize64 > maxPickle:
 		return nil, fmt.Errorf("its pickle has %d bytes, the limit is %d", pickled.UncompressedSize64, maxPickle)
 	}
@@ -104,6 +102,8 @@ func zipMembers(file io.ReaderAt, size int64) (map[string]*zip.File, error) {
 	for _, m := range reader.File {
 		start, err := m.DataOffset()
 		switch {
+		case strings.Contains(m.Name, "/code/"):
+			return nil, errors.New("it is a TorchScript program: save its state dict instead")
 		case members[m.Name] != nil:
 			return nil, fmt.Errorf("member %.80q is there twice", m.Name)
 		case len(m.Name) > 1024 || path.Clean(m.Name) != strings.TrimSuffix(m.Name, "/") || path.IsAbs(m.Name) ||
@@ -140,11 +140,11 @@ func readMember(m *zip.File, limit int64) ([]byte, error) {
 	}
 	defer r.Close()
 	data := make([]byte, m.UncompressedSize64)
-	if _, err = io.ReadFull(r, data); err == nil {
-		_, err = io.ReadFull(r, make([]byte, 1)) // at the end, the checksum is compared
-	}
-	if err != io.EOF && !(err == nil && len(data) == 0) {
+	if _, err := io.ReadFull(r, data); err != nil {
 		return nil, fmt.Errorf("member %.80q: %w", m.Name, err)
+	}
+	if _, err := r.Read(make([]byte, 1)); err != io.EOF { // at the end, the checksum is compared
+		return nil, fmt.Errorf("member %.80q: %w", m.Name, cmp.Or(err, errors.New("longer than declared")))
 	}
 	return data, nil
 }
