@@ -57,7 +57,26 @@ func ConvWith(s *Scope, x *graph.Node, c Conv) *graph.Node {
 		Stride: c.Stride, Padding: c.Padding, Groups: c.Groups, Bias: c.Bias != nil})
 }
 
+// convolve chooses the form whose gradient is cheap. GoMLX's gradient of a convolution in groups makes one convolution a
+// group; groups with larger kernels, which no network here has, are left to it.
 func convolve(x, weight *graph.Node, stride, padding, groups int) *graph.Node {
+	out, in, kernel := weight.Shape().Dim(0), x.Shape().Dim(3), weight.Shape().Dim(2)
+	switch {
+	case groups > 1 && groups == in && groups == out:
+		return depthwise(x, weight, stride, padding)
+	case groups > 1 && kernel == 1 && stride == 1 && padding == 0:
+		return groupedPointwise(x, weight, groups)
+	}
 	return graph.ConvGeneral(x, weight, axes, []int{stride, stride}, [][2]int{{padding, padding}, {padding, padding}},
 		nil, nil, groups, 1)
+}
+
+// groupedPointwise is a 1x1 convolution in groups, as one matrix product for all groups.
+func groupedPointwise(x, weight *graph.Node, groups int) *graph.Node {
+	n, height, width := x.Shape().Dim(0), x.Shape().Dim(1), x.Shape().Dim(2)
+	in, out := weight.Shape().Dim(1), weight.Shape().Dim(0)/groups
+	x = graph.Reshape(x, n*height*width, groups, in)
+	weight = graph.Reshape(weight, groups, out, in)
+	y := graph.DotGeneral(x, []int{2}, []int{1}, weight, []int{2}, []int{0}) // [groups, N H W, out]
+	return graph.Reshape(graph.Transpose(y, 0, 1), n, height, width, groups*out)
 }

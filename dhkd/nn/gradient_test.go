@@ -27,6 +27,13 @@ var layersUnderTest = []struct {
 	{"convolution 1x1 stride 2", []int{2, 4, 4, 2}, func(s *nn.Scope, x *Node) *Node {
 		return nn.Conv2D(s, x, 3, 1, 2, 0)
 	}},
+	{"convolution 1x1 in groups", []int{2, 3, 2, 6}, grouped(nn.Conv{Channels: 9, Kernel: 1, Groups: 3})},
+	{"convolution 3x3 in groups", []int{1, 3, 3, 4}, grouped(nn.Conv{Channels: 2, Kernel: 3, Padding: 1, Groups: 2})},
+	{"depthwise 3x3", []int{2, 4, 3, 3}, grouped(nn.Conv{Channels: 3, Kernel: 3, Padding: 1, Groups: 3})},
+	{"depthwise 3x3 stride 2", []int{2, 4, 5, 3}, grouped(nn.Conv{Channels: 3, Kernel: 3, Stride: 2, Padding: 1, Groups: 3})},
+	{"depthwise 5x5 stride 3", []int{1, 7, 8, 2}, grouped(nn.Conv{Channels: 2, Kernel: 5, Stride: 3, Groups: 2})},
+	{"depthwise 1x1 stride 2", []int{1, 3, 4, 2}, grouped(nn.Conv{Channels: 2, Kernel: 1, Stride: 2, Groups: 2})},
+	{"convolution with bias", []int{2, 3, 3, 2}, grouped(nn.Conv{Channels: 3, Kernel: 3, Padding: 1, Bias: nn.Uniform(1)})},
 	{"batch norm of maps", []int{2, 3, 2, 3}, nn.BatchNorm},
 	{"batch norm of vectors", []int{5, 3}, nn.BatchNorm},
 	{"ReLU", []int{4, 5}, nn.ReLU},
@@ -37,6 +44,10 @@ var layersUnderTest = []struct {
 		y = nn.BatchNorm(s.In("bn2"), nn.Conv2D(s.In("conv2"), y, 2, 3, 1, 1))
 		return nn.Linear(s.In("fc"), nn.GlobalAveragePool(s, nn.ReLU(s, nn.Sum(s, x, y))), 3)
 	}},
+}
+
+func grouped(c nn.Conv) layer {
+	return func(s *nn.Scope, x *Node) *Node { return nn.ConvWith(s, x, c) }
 }
 
 // TestGradients compares with central differences in float64, for the input and every variable.
