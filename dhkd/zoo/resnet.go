@@ -1,32 +1,39 @@
 package zoo
 
 import (
-	"strconv"
+	"fmt"
 
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
 )
 
-// resNet is a CIFAR ResNet of depth 6n+2 (He et al. 2016): a 3x3 stem and three stages of n basic blocks, with
-// post-activation, and a 1x1 convolution with batch norm as the shortcut where the shape changes.
+// resNets are the CIFAR ResNets of depth 6n+2 (He et al. 2016): a 3x3 stem and three stages of n basic blocks, with
+// post-activation, and a 1x1 convolution with batch norm as the shortcut where the shape changes. In the nets named x4
+// the stages are four times as wide and the stem twice.
+var resNets = family{
+	names: []string{"resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet8x4",
+		"resnet32x4"},
+	others: "resnet<depth> and resnet<depth>x4 with a depth of 6n+2 up to 1202",
+	side:   32,
+	find: func(name string) forward {
+		var depth int
+		for format, widths := range map[string][4]int{"resnet%d": {16, 16, 32, 64}, "resnet%dx4": {32, 64, 128, 256}} {
+			if scan(name, format, &depth) && depth >= 8 && depth <= 1202 && depth%6 == 2 {
+				return resNet{depth / 6, widths}.forward
+			}
+		}
+		return nil
+	},
+}
+
 type resNet struct {
 	blocks int    // n, blocks a stage
 	widths [4]int // channels of the stem and the three stages
 }
 
-func init() {
-	narrow, wide := [4]int{16, 16, 32, 64}, [4]int{32, 64, 128, 256}
-	for depth, n := range map[int]int{8: 1, 14: 2, 20: 3, 32: 5, 44: 7, 56: 9, 110: 18} {
-		families["resnet"+strconv.Itoa(depth)] = resNet{n, narrow}.forward
-	}
-	families["resnet8x4"] = resNet{1, wide}.forward
-	families["resnet32x4"] = resNet{5, wide}.forward
-}
-
 func (r resNet) forward(s *nn.Scope, images *Node, m *Model) Outputs {
-	x := nn.Conv2D(s.In("conv1"), images, r.widths[0], 3, 1, 1)
-	x = nn.ReLU(s, nn.BatchNorm(s.In("bn1"), x))
+	x := nn.ReLU(s, convBN(s, "conv1", "bn1", images, nn.Conv{Channels: r.widths[0], Kernel: 3, Padding: 1}))
 	out := Outputs{Features: []*Node{x}, PreReLU: []*Node{x}}
 	for stage, width := range r.widths[1:] {
 		var sum *Node
@@ -35,26 +42,25 @@ func (r resNet) forward(s *nn.Scope, images *Node, m *Model) Outputs {
 			if stage > 0 && block == 0 {
 				stride = 2
 			}
-			sum = basicBlock(s.In("layer"+strconv.Itoa(stage+1)+"."+strconv.Itoa(block)), x, width, stride)
+			sum = basicBlock(s.In(fmt.Sprintf("layer%d.%d", stage+1, block)), x, width, stride, "downsample")
 			x = nn.ReLU(s, sum)
 		}
 		out.Features, out.PreReLU = append(out.Features, x), append(out.PreReLU, sum)
 	}
-	out.Pooled = nn.GlobalAveragePool(s, x)
-	out.Logits = nn.Linear(s.In("fc"), out.Pooled, m.Classes)
-	out.AuxLogits = m.AuxHead.Logits(s.In("fc2"), out.Pooled, m.Classes, nn.Linear)
-	return out
+	return out.heads(s, x, m, "fc", "fc2", nn.Linear)
 }
 
 // basicBlock returns the block's output before its last ReLU.
-func basicBlock(s *nn.Scope, x *Node, width, stride int) *Node {
-	y := nn.Conv2D(s.In("conv1"), x, width, 3, stride, 1)
-	y = nn.ReLU(s, nn.BatchNorm(s.In("bn1"), y))
-	y = nn.Conv2D(s.In("conv2"), y, width, 3, 1, 1)
-	y = nn.BatchNorm(s.In("bn2"), y)
-	if stride != 1 || x.Shape().Dim(3) != width {
-		x = nn.Conv2D(s.In("downsample.0"), x, width, 1, stride, 0)
-		x = nn.BatchNorm(s.In("downsample.1"), x)
+func basicBlock(s *nn.Scope, x *Node, width, stride int, shortcut string) *Node {
+	y := nn.ReLU(s, convBN(s, "conv1", "bn1", x, nn.Conv{Channels: width, Kernel: 3, Stride: stride, Padding: 1}))
+	y = convBN(s, "conv2", "bn2", y, nn.Conv{Channels: width, Kernel: 3, Padding: 1})
+	return nn.Sum(s, y, project(s.In(shortcut), x, width, stride))
+}
+
+// project is x, or a 1x1 convolution with batch norm of it where a block changes the shape.
+func project(s *nn.Scope, x *Node, width, stride int) *Node {
+	if stride == 1 && x.Shape().Dim(3) == width {
+		return x
 	}
-	return nn.Sum(s, y, x)
+	return convBN(s, "0", "1", x, nn.Conv{Channels: width, Kernel: 1, Stride: stride})
 }

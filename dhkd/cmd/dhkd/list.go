@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -15,78 +16,99 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
+const maxListSize = 4096 // pixels
+
 type listCmd struct {
-	Models   listModelsCmd   `cmd:"" help:"List the networks with their numbers of parameters."`
+	Models   listModelsCmd   `cmd:"" help:"List the networks with their parameters and work."`
 	Methods  listMethodsCmd  `cmd:"" help:"List the distillation methods."`
 	Datasets listDatasetsCmd `cmd:"" help:"List the data sets and where they are found."`
 	Recipes  listRecipesCmd  `cmd:"" help:"List the experiments that are part of the program."`
 }
 
 type listModelsCmd struct {
-	Classes int  `default:"100" help:"Classes to count parameters with."`
-	JSON    bool `help:"Print a JSON array."`
+	Names   []string `arg:"" optional:"" name:"model" help:"Only these, listed or of another depth or width."`
+	Classes int      `default:"100" help:"Classes to count with."`
+	Size    int      `help:"Pixels of height and width of the images. Default: 32, or 224 for networks made for it."`
+	JSON    bool     `help:"Print a JSON array."`
 }
 
 func (listModelsCmd) Help() string {
-	return `Example:
+	return `Examples:
 
   dhkd list models --classes 10
+  dhkd list models wrn_28_4 resnet26 --size 64
 
-Parameters are the trained ones: with one head, and with a linear or a nonlinear auxiliary head beside it. The width is
-that of the feature that the heads read. All are counted on networks built for 32x32 images.
+Parameters are the trained ones: with one head, and with a linear or a nonlinear auxiliary head beside it. Multiply-adds
+are millions for one image, of convolutions and linear layers, without an auxiliary head. The width is that of the
+feature that the heads read; the maps are those that distillation methods ask for, height x width x channels. All are
+counted on the networks as they are built, for images of three channels.
 
 ` + exits(exitOK, exitUsage)
 }
 
 // Run lists the models.
 func (c *listModelsCmd) Run(out output) error {
-	models, err := listModels(c.Classes)
+	models, err := listModels(c.Names, c.Classes, c.Size)
 	if err != nil {
 		return withCode(exitUsage, err)
 	}
 	if c.JSON {
 		return out.json(models)
 	}
-	return table(out.stdout, "model\twidth\tone head\tlinear\tnonlinear", func(w io.Writer) {
+	const head = "model\tone head\tlinear\tnonlinear\tM multiply-adds\tpixels\twidth\tmaps"
+	return table(out.stdout, head, func(w io.Writer) {
 		for _, m := range models {
-			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\n", m.Name, m.Width, m.OneHead, m.Linear, m.Nonlinear)
+			maps := make([]string, len(m.Maps))
+			for i, size := range m.Maps {
+				maps[i] = fmt.Sprintf("%dx%dx%d", size[0], size[1], size[2])
+			}
+			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%.1f\t%d\t%d\t%s\n", m.Name, m.OneHead, m.Linear, m.Nonlinear,
+				float64(m.MultiplyAdds)/1e6, m.Size, m.Width, strings.Join(maps, " "))
 		}
 	})
 }
 
 type modelInfo struct {
-	Name      string `json:"name"`
-	Classes   int    `json:"classes"`
-	Width     int    `json:"width"`     // of the pooled feature
-	OneHead   int    `json:"one_head"`  // parameters
-	Linear    int    `json:"linear"`    // parameters with a linear auxiliary head
-	Nonlinear int    `json:"nonlinear"` // parameters with a nonlinear auxiliary head
+	Name         string   `json:"name"`
+	Classes      int      `json:"classes"`
+	Size         int      `json:"size"`          // height and width of the images
+	OneHead      int      `json:"one_head"`      // parameters
+	Linear       int      `json:"linear"`        // parameters with a linear auxiliary head
+	Nonlinear    int      `json:"nonlinear"`     // parameters with a nonlinear auxiliary head
+	MultiplyAdds int      `json:"multiply_adds"` // for one image, with one head
+	Width        int      `json:"width"`         // of the pooled feature
+	Maps         [][3]int `json:"maps"`          // height, width, channels
 }
 
-func listModels(classes int) ([]modelInfo, error) {
+// listModels describes the models, all of the zoo if none are named, on images of their own size where size is 0.
+func listModels(names []string, classes, size int) ([]modelInfo, error) {
+	if size < 0 || size > maxListSize {
+		return nil, fmt.Errorf("--size: must be 1 to %d pixels, is %d", maxListSize, size)
+	}
+	if len(names) == 0 {
+		names = zoo.Names()
+	}
 	backend, err := gobackend.New("") // traces as well as XLA, without a plugin
 	if err != nil {
 		return nil, err
 	}
 	defer backend.Finalize()
 	var models []modelInfo
-	for _, name := range zoo.Names() {
-		info := modelInfo{Name: name, Classes: classes}
-		for head, count := range map[dhkd.AuxHead]*int{
-			dhkd.NoAuxHead: &info.OneHead, dhkd.LinearAuxHead: &info.Linear, dhkd.NonlinearAuxHead: &info.Nonlinear,
-		} {
-			model, err := zoo.New(zoo.Config{Name: name, Classes: classes, AuxHead: head})
-			if err != nil {
-				return nil, err
-			}
-			weights, err := model.Initial(backend, [3]int{32, 32, 3}, 1)
-			if err != nil {
-				return nil, err
-			}
-			*count = zoo.Parameters(weights)
+	for _, name := range names {
+		m, err := zoo.New(zoo.Config{Name: name, Classes: classes})
+		if err != nil {
+			return nil, err
 		}
-		info.Width = (info.Linear-info.OneHead)/classes - 1 // a linear head has width*classes weights and classes biases
-		models = append(models, info)
+		side := cmp.Or(size, m.Side)
+		d, err := m.Describe(backend, [3]int{side, side, 3})
+		if err != nil {
+			return nil, err
+		}
+		models = append(models, modelInfo{
+			Name: name, Classes: classes, Size: side, OneHead: d.Parameters[dhkd.NoAuxHead],
+			Linear: d.Parameters[dhkd.LinearAuxHead], Nonlinear: d.Parameters[dhkd.NonlinearAuxHead],
+			MultiplyAdds: d.MultiplyAdds, Width: d.Width, Maps: d.Features,
+		})
 	}
 	return models, nil
 }

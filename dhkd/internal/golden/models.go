@@ -24,7 +24,7 @@ func verifyModels(ctx context.Context, backend compute.Backend, c *fixture.Case,
 	if err != nil {
 		return err
 	}
-	_, image, err := readImages(c, dtypes.Float32, "input")
+	_, image, err := readInput(c, dtypes.Float32)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (r *Result) summary(c *fixture.Case, prefix, suffix string, list tensorList
 // training.
 func (n *network) run(backend compute.Backend, c *fixture.Case, dtype dtypes.DType) (
 	map[string][][]float64, *model.Store, error) {
-	images, _, err := readImages(c, dtype, "input")
+	images, _, err := readInput(c, dtype)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -162,10 +162,14 @@ func (n *network) run(backend compute.Backend, c *fixture.Case, dtype dtypes.DTy
 	if err != nil {
 		return nil, nil, err
 	}
+	var features []any
+	if err := c.Field("feats", &features); err != nil {
+		return nil, nil, err
+	}
 	var names []string
 	exec, err := model.NewExec(backend, store, func(variables *model.Scope, inputs []*Node) (results []*Node) {
 		names = nil
-		n.build(variables, channelsLast(inputs[0]), inputs[1], func(name string, x *Node) {
+		n.build(variables, channelsLast(inputs[0]), inputs[1], len(features), func(name string, x *Node) {
 			names, results = append(names, name), append(results, x)
 		})
 		return results
@@ -189,8 +193,9 @@ func (n *network) run(backend compute.Backend, c *fixture.Case, dtype dtypes.DTy
 	return got, store, nil
 }
 
-// build is one program for all results of a case: inference, then one training forward and backward pass.
-func (n *network) build(variables *model.Scope, images, labels *Node, add func(name string, x *Node)) {
+// build is one program for all results of a case: inference with that many features, then one training forward and
+// backward pass.
+func (n *network) build(variables *model.Scope, images, labels *Node, features int, add func(name string, x *Node)) {
 	student := variables.At("student")
 	eval := n.Forward(nn.New(student, nn.Options{NoDropout: true}), images)
 	train := n.Forward(nn.New(student, nn.Options{NoDropout: true, Training: true}), images)
@@ -209,7 +214,9 @@ func (n *network) build(variables *model.Scope, images, labels *Node, add func(n
 		for _, x := range maps {
 			add(name, channelsFirst(x))
 		}
-		add(name, eval.Pooled) // the literature's list ends with it
+		if len(maps) < features { // the literature's list ends with it, but for MobileNetV1
+			add(name, eval.Pooled)
+		}
 	}
 	values := make([]*Node, len(n.parameters.names))
 	for i, name := range n.parameters.names {

@@ -90,9 +90,6 @@ func readModel(c *fixture.Case) (*zoo.Model, error) {
 			return nil, err
 		}
 	}
-	if !slices.Contains(zoo.Names(), config.Name) {
-		return nil, fmt.Errorf("model %s is not supported yet", config.Name)
-	}
 	if len(extra) > 0 {
 		return nil, fmt.Errorf("constructor_extra %v of model %s is not supported yet", extra, config.Name)
 	}
@@ -195,6 +192,33 @@ func readImages(c *fixture.Case, dtype dtypes.DType, name string) (*tensors.Tens
 	}
 	dims := images.Shape().Dimensions
 	return images, [3]int{dims[2], dims[3], dims[1]}, nil
+}
+
+// readInput is readImages of a model's case, which may store large images as input_small, each pixel of which stands
+// for 4x4.
+func readInput(c *fixture.Case, dtype dtypes.DType) (*tensors.Tensor, [3]int, error) {
+	if !c.HasTensor("input_small") {
+		return readImages(c, dtype, "input")
+	}
+	small, image, err := readImages(c, dtype, "input_small")
+	if err != nil {
+		return nil, image, err
+	}
+	values, err := fixture.Flat(small)
+	if err != nil {
+		return nil, image, err
+	}
+	var repeated []float64
+	for row := range slices.Chunk(values, image[1]) {
+		var wide []float64
+		for _, v := range row {
+			wide = append(wide, v, v, v, v)
+		}
+		repeated = append(repeated, slices.Repeat(wide, 4)...)
+	}
+	dims := small.Shape().Clone().Dimensions
+	dims[2], dims[3] = 4*dims[2], 4*dims[3]
+	return fixture.Make(dtype, repeated, dims...), [3]int{dims[2], dims[3], image[2]}, nil
 }
 
 // channelsLast turns maps from PyTorch's order of axes into this project's, channelsFirst does the reverse.

@@ -71,8 +71,9 @@ func TestVerifyNetworksNotices(t *testing.T) {
 		}, "grad_f64 Float64"},
 		{"another loss gradient", "model_resnet8_c7", func(f map[string]any) { f["grad_global_l2"] = 1 },
 			"grad global_l2 Float32"},
-		{"unknown model", "model_resnet8_c7", func(f map[string]any) { f["model"] = "vgg8" },
-			"model vgg8 is not supported yet"},
+		{"unknown model", "model_resnet8_c7", func(f map[string]any) { f["model"] = "resnet9" },
+			`unknown model "resnet9"`},
+		{"another model", "model_resnet8_c7", func(f map[string]any) { f["model"] = "wrn_16_1" }, "parameters"},
 		{"special model", "model_resnet8_c7", func(f map[string]any) {
 			f["constructor_extra"] = map[string]any{"width": 2}
 		}, "constructor_extra"},
@@ -88,8 +89,9 @@ func TestVerifyNetworksNotices(t *testing.T) {
 		{"bad temperature", "train_resnet8_ga_gc", hyper("T", -1), "method.temperature"},
 		{"no batches", "train_resnet8_ga_gc", func(f map[string]any) { f["batches_from"] = "none" }, "batches_from"},
 		{"batches elsewhere", "train_resnet8_ga_gc", func(f map[string]any) { f["batches_from"] = "../x" }, "batches_from"},
-		{"unknown model to train", "train_resnet8_ga_gc", func(f map[string]any) { f["model"] = "wrn_16_1" },
-			"model wrn_16_1 is not supported yet"},
+		{"unknown model to train", "train_resnet8_ga_gc", func(f map[string]any) { f["model"] = "resnet9" },
+			`unknown model "resnet9"`},
+		{"no features", "model_resnet8_c7", func(f map[string]any) { delete(f, "feats") }, "feats"},
 		{"no steps", "train_resnet8_ga_gc", func(f map[string]any) { f["steps"] = -1 }, "steps: -1"},
 		{"more steps", "train_resnet8_ga_gc", func(f map[string]any) { f["steps"] = 6 }, "want [6]"},
 	} {

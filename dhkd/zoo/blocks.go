@@ -1,0 +1,21 @@
+package zoo
+
+import (
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
+)
+
+// convBN is a convolution and its batch norm, in the parts of s of these names.
+func convBN(s *nn.Scope, conv, norm string, x *Node, c nn.Conv) *Node {
+	return nn.BatchNorm(s.In(norm), nn.ConvWith(s.In(conv), x, c))
+}
+
+// heads completes the outputs with the pooled last map x and the heads on it, whose linear layers are made by linear.
+func (out Outputs) heads(s *nn.Scope, x *Node, m *Model, main, auxiliary string,
+	linear func(s *nn.Scope, x *Node, out int) *Node) Outputs {
+	out.Pooled = nn.GlobalAveragePool(s, x)
+	out.Logits = linear(s.In(main), out.Pooled, m.Classes)
+	out.AuxLogits = m.AuxHead.Logits(s.In(auxiliary), out.Pooled, m.Classes, linear)
+	return out
+}
