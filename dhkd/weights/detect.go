@@ -12,8 +12,9 @@ import (
 // heads are the names that networks give to their main classifier.
 var heads = []string{"fc", "linear", "classifier", "classifier.0"}
 
-// Detect returns the networks of the zoo that a checkpoint fits by names, shapes and types (but float64). Classes and auxiliary head are read from
-// the heads' tensors. Networks without parameters of their own in the names (a stem's max-pool) cannot be told apart.
+// Detect returns the networks of the zoo that a checkpoint fits by names, shapes and types (but float64). Classes and
+// auxiliary head are read from the heads' tensors. Networks without parameters of their own in the names (a stem's
+// max-pool) cannot be told apart.
 func Detect(backend compute.Backend, c *Checkpoint) (fitting []zoo.Config, err error) {
 	config := zoo.Config{AuxHead: dhkd.NoAuxHead}
 	for _, head := range heads {

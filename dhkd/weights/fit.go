@@ -35,9 +35,9 @@ type Fitted struct {
 	Notes   []string                   // what was left out or changed, beside the checkpoint's own notes
 }
 
-// Fit returns the checkpoint's tensors for a network whose weights are want (see [zoo.Model.Initial]): names are translated
-// if a [NameMap] makes them fit, float64 is rounded to float32, and PyTorch's counts of batches are left out. All else that
-// is not exactly the network's is refused with [Match]'s error.
+// Fit returns the checkpoint's tensors for a network whose weights are want (see [zoo.Model.Initial]): names are
+// translated if a [NameMap] makes them fit, float64 is rounded to float32, and PyTorch's counts of batches are left
+// out. All else that is not exactly the network's is refused with [Match]'s error.
 func (c *Checkpoint) Fit(want []zoo.Weight, o FitOptions) (*Fitted, error) {
 	f, err := c.arrange(want, o)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// Info is what the metadata of a file of weights say of the network: enough to build it and to feed it images, and where it
-// comes from. Empty fields are not known.
+// Info is what the metadata of a file of weights say of the network: enough to build it and to feed it images, and
+// where it comes from. Empty fields are not known.
 type Info struct {
 	Architecture string    // the zoo's name, "resnet8"
 	Classes      int       // of the heads
@@ -57,8 +57,8 @@ func channels(values []float64) string {
 	return string(text)
 }
 
-// ReadInfo reads the metadata of a file. Keys that it does not know are left alone; a known key with an impossible value, or
-// a file of a later version, is an error that names the key.
+// ReadInfo reads the metadata of a file. Keys that it does not know are left alone; a known key with an impossible
+// value, or a file of a later version, is an error that names the key.
 func ReadInfo(metadata map[string]string) (i Info, err error) {
 	m := metadata
 	if m["format"] == InfoFormat && m["version"] != InfoVersion {

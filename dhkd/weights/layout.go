@@ -24,7 +24,7 @@ type Layout struct {
 var Layouts = []Layout{
 	{"torchdistill", "model", []string{"lr_scheduler", "best_value"}, "torchdistill, torchvision's references"},
 	{"dhkd-last", "model", []string{"args", "opt"}, "the last file of DHKD's and CRD's training programs"},
-	{"crd", "model", []string{"epoch", "accuracy", "best_acc"}, "CRD (RepDistiller), DHKD's teachers, mdistiller's states"},
+	{"crd", "model", []string{"epoch", "accuracy", "best_acc"}, "CRD (RepDistiller), DHKD's teachers, mdistiller"},
 	{"mdistiller", "model", nil, "mdistiller's students"},
 	{"state_dict", "state_dict", nil, "Lightning, timm, PyTorch's ImageNet example"},
 	{"state_dict", "model_state_dict", nil, "PyTorch's tutorial"},
@@ -155,8 +155,8 @@ func (c *Checkpoint) cutPrefixes() {
 	for again := true; again; {
 		again = false
 		for _, prefix := range prefixes {
-			if !slices.ContainsFunc(c.Names, func(name string) bool { return !strings.HasPrefix(name, prefix) || name == prefix }) &&
-				len(c.Names) > 0 {
+			lacks := func(name string) bool { return !strings.HasPrefix(name, prefix) || name == prefix }
+			if len(c.Names) > 0 && !slices.ContainsFunc(c.Names, lacks) {
 				c.cut(prefix)
 				again = true
 			}

@@ -15,9 +15,10 @@ import (
 // counterSuffix ends the names of PyTorch's counts of batches, which nothing here needs.
 const counterSuffix = ".num_batches_tracked"
 
-// Match checks that got holds the weights of a network, no more and no less, with its shapes and types, and that all values
-// are finite. PyTorch's counts of batches may be there or not. The error lists, on one line, what is missing (those that are
-// closest to a name in got first, with that name), what is unexpected, and what has another shape or type.
+// Match checks that got holds the weights of a network, no more and no less, with its shapes and types, and that all
+// values are finite. PyTorch's counts of batches may be there or not. The error lists, on one line, what is missing
+// (those that are closest to a name in got first, with that name), what is unexpected, and what has another shape or
+// type.
 func Match(want []zoo.Weight, got map[string]*tensors.Tensor) error {
 	if err := matchShapes(want, got); err != nil {
 		return err
@@ -38,13 +39,16 @@ func matchShapes(want []zoo.Weight, got map[string]*tensors.Tensor) error {
 	for _, w := range want {
 		known[w.Name] = true
 		need := w.Value.Shape()
-		switch t, ok := got[w.Name]; {
-		case !ok:
+		t, ok := got[w.Name]
+		fault := func(what string, has, needs any) {
+			faults = append(faults, fmt.Sprintf("%s has %s %v, the network needs %v", w.Name, what, has, needs))
+		}
+		if !ok {
 			missing = append(missing, w)
-		case !slices.Equal(t.Shape().Dimensions, need.Dimensions):
-			faults = append(faults, fmt.Sprintf("%s has shape %v, the network needs %v", w.Name, t.Shape().Dimensions, need.Dimensions))
-		case t.DType() != need.DType:
-			faults = append(faults, fmt.Sprintf("%s has type %s, the network needs %s", w.Name, name(t.DType()), name(need.DType)))
+		} else if has := t.Shape(); !slices.Equal(has.Dimensions, need.Dimensions) {
+			fault("shape", has.Dimensions, need.Dimensions)
+		} else if has.DType != need.DType {
+			fault("type", name(has.DType), name(need.DType))
 		}
 	}
 	var unexpected []string
@@ -80,10 +84,10 @@ func list(items []string) string {
 	return strings.Join(items, ", ")
 }
 
-// closest orders the missing names by their distance to the most similar unexpected one, and adds that. Names of tensors
-// of the right shape come first.
+// closest orders the missing names by their distance to the most similar unexpected one, and adds that. Names of
+// tensors of the right shape come first.
 func closest(missing []zoo.Weight, unexpected []string, got map[string]*tensors.Tensor) []string {
-	const compared, otherShape, far = 400, 1000, 12
+	const compared, otherShape, far = 200, 1000, 12
 	type pair struct {
 		text     string
 		distance int

@@ -30,8 +30,8 @@ var NameMaps = []NameMap{
 	{
 		Name:  "torchdistill Wide ResNet",
 		Rules: []Rule{{"^layer#.#", "block#.layer.#"}, {"shortcut.0", "convShortcut"}},
-		Differs: "its shortcut convolutions read the input of a block, those of the zoo (and of CRD and mdistiller) read it " +
-			"after batch norm and ReLU",
+		Differs: "its shortcut convolutions read the input of a block, those of the zoo, as of CRD and mdistiller, read " +
+			"it after batch norm and ReLU",
 	},
 }
 

@@ -118,8 +118,8 @@ func read(f *os.File, size int64) (buffer, text []byte, header safetensors.Metad
 	return buffer, text, header, err
 }
 
-// namesOf lists the tensors in the order of a header that is known to be JSON. Two of one name, of which JSON would keep
-// the last, are refused.
+// namesOf lists the tensors in the order of a header that is known to be JSON. Two of one name, of which JSON would
+// keep the last, are refused.
 func namesOf(header []byte) (names []string, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(header))
 	if _, err := decoder.Token(); err != nil {

@@ -38,10 +38,10 @@ type scanned struct {
 	keysNoText bool   // a dictionary with a key that is no text
 }
 
-// scanner runs a pickle on kinds instead of values. The library that reads pickles trusts them: it allocates what a length
-// declares, prints values of any depth in its errors, and indexes what may not be there. What passes here cannot do that:
-// every length lies inside the data, every operand exists and has the kind that the opcode needs, every class is on the
-// list, and the number of steps is bounded. The opcodes are those that torch.load(weights_only=True) takes.
+// scanner runs a pickle on kinds instead of values. The library that reads pickles trusts them: it allocates what a
+// length declares, prints values of any depth in its errors, and indexes what may not be there. What passes here cannot
+// do that: every length lies inside the data, every operand exists and has the kind that the opcode needs, every class
+// is on the list, and the number of steps is bounded. The opcodes are those that torch.load(weights_only=True) takes.
 type scanner struct {
 	data  []byte
 	at    int

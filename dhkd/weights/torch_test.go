@@ -18,8 +18,8 @@ import (
 
 // fixtureNames are those of testdata/make.py's network.
 var fixtureNames = []string{
-	"conv1.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var", "bn1.num_batches_tracked", "fc.weight",
-	"fc.bias",
+	"conv1.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var", "bn1.num_batches_tracked",
+	"fc.weight", "fc.bias",
 }
 
 // step is value i of the tensors of testdata/make.py.
@@ -114,9 +114,11 @@ func TestTorchViews(t *testing.T) {
 		"transposed": {[]int{4, 10}, transposed},
 		"row":        {[]int{4}, row},
 		"cell":       {nil, []float32{at(1, 2)}},
-		"steps":      {[]int{4, 2}, []float32{at(0, 1), at(0, 3), at(3, 1), at(3, 3), at(6, 1), at(6, 3), at(9, 1), at(9, 3)}},
-		"repeated":   {[]int{2, 4}, append(first, first...)},
-		"empty":      {[]int{0, 4}, nil},
+		"steps": {[]int{4, 2}, []float32{
+			at(0, 1), at(0, 3), at(3, 1), at(3, 3), at(6, 1), at(6, 3), at(9, 1), at(9, 3),
+		}},
+		"repeated": {[]int{2, 4}, append(first, first...)},
+		"empty":    {[]int{0, 4}, nil},
 	} {
 		got := c.Tensors[name]
 		values, err := tensors.CopyFlatData[float32](got)
@@ -161,7 +163,8 @@ func TestTorchRefused(t *testing.T) {
 		"bad_script":    "TorchScript",
 	} {
 		path := torchFixture(file)
-		if _, err := weights.Load(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+		_, err := weights.Load(path)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: error %v, want %q", file, err, want)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package weights reads and writes the weights of networks: PyTorch's files and safetensors in, safetensors out. Files are
-// untrusted: nothing in them is run, and time and memory stay in proportion to their size.
+// Package weights reads and writes the weights of networks: PyTorch's files and safetensors in, safetensors out. Files
+// are untrusted: nothing in them is run, and time and memory stay in proportion to their size.
 package weights
 
 import (
@@ -110,7 +110,8 @@ func loadSafetensors(f *os.File, size int64) (*Checkpoint, error) {
 	return c, c.removePrefixes()
 }
 
-func loadTorch(format string, f *os.File, size int64, open func(io.ReaderAt, int64) (*archive, error)) (*Checkpoint, error) {
+func loadTorch(format string, f *os.File, size int64, open func(io.ReaderAt, int64) (*archive, error)) (
+	*Checkpoint, error) {
 	a, err := open(f, size)
 	if err != nil {
 		return nil, err
@@ -154,8 +155,9 @@ func (c *Checkpoint) noteWidened(widened map[string]int) {
 }
 
 func (c *Checkpoint) checkName(name string) error {
+	unprintable := func(r rune) bool { return r < ' ' || r == '\uFFFD' }
 	switch {
-	case name == "" || len(name) > maxName || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0xfffd }):
+	case name == "" || len(name) > maxName || strings.ContainsFunc(name, unprintable):
 		return fmt.Errorf("a tensor has the impossible name %.80q", name)
 	case c.Tensors[name] != nil:
 		return fmt.Errorf("tensor %q is there twice", name)

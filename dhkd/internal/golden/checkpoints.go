@@ -31,8 +31,8 @@ type checkpointCase struct {
 	}
 }
 
-// verifyCheckpoints reads each file, compares its tensors with sums and first values of the reference, and runs the network
-// with them.
+// verifyCheckpoints reads each file, compares its tensors with sums and first values of the reference, and runs the
+// network with them.
 func verifyCheckpoints(ctx context.Context, backend compute.Backend, c *fixture.Case, r *Result) error {
 	m, err := readModel(c)
 	if err != nil {

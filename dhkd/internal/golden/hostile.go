@@ -32,8 +32,8 @@ var hostileWords = map[string]string{
 // tensorName is a dotted name in the description of a file.
 var tensorName = regexp.MustCompile(`\b(fc|conv\d|bn\d|layer\d)(\.\w+)+\b`)
 
-// verifyHostile loads each file into the case's network. Each must be refused, at little cost, with a message of one line
-// that names the file and, where the case says so, the tensor and what is wrong with it.
+// verifyHostile loads each file into the case's network. Each must be refused, at little cost, with a message of one
+// line that names the file and, where the case says so, the tensor and what is wrong with it.
 func verifyHostile(ctx context.Context, backend compute.Backend, c *fixture.Case, r *Result) error {
 	var target struct {
 		Model   string `json:"model"`
