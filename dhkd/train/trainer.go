@@ -50,6 +50,7 @@ type Trainer struct {
 	metrics          []string // names of what a step returns
 	compiled         map[string]bool
 	compileTime      time.Duration
+	stepNodes        int // in the graph of the step that was compiled last
 }
 
 // split is a [dataset.Split] on the device.
@@ -155,15 +156,7 @@ func (t *Trainer) Close() {
 // step alone.
 func (t *Trainer) RunStep(indices []int32, learningRate float64, seed uint64, epoch, step int) (m Metrics, err error) {
 	defer catch(&err)
-	inputs := []any{t.train.pixels, t.train.labels, tensors.FromFlatDataAndDimensions(indices, len(indices)),
-		tensors.FromScalar(float32(learningRate))}
-	if t.drawsRandom {
-		source := rand.NewPCG(seed, uint64(epoch)<<32|uint64(step))
-		inputs = append(inputs, tensors.FromFlatDataAndDimensions([]uint64{source.Uint64(), source.Uint64(), source.Uint64()}, 3))
-	}
-	if t.teacherLogits != nil {
-		inputs = append(inputs, t.teacherLogits)
-	}
+	inputs := t.stepInputs(indices, learningRate, seed, epoch, step)
 	if err := t.compile(t.step, inputs); err != nil {
 		return nil, err
 	}
@@ -183,6 +176,27 @@ func (t *Trainer) RunStep(indices []int32, learningRate float64, seed uint64, ep
 	return m, nil
 }
 
+// CompileStep compiles the step for batches of that size, which [Trainer.RunStep] does when it needs to, and returns the
+// number of nodes in its graph.
+func (t *Trainer) CompileStep(batchSize int) (nodes int, err error) {
+	defer catch(&err)
+	err = t.compile(t.step, t.stepInputs(make([]int32, batchSize), 0, 0, 0, 0))
+	return t.stepNodes, err
+}
+
+func (t *Trainer) stepInputs(indices []int32, learningRate float64, seed uint64, epoch, step int) []any {
+	inputs := []any{t.train.pixels, t.train.labels, tensors.FromFlatDataAndDimensions(indices, len(indices)),
+		tensors.FromScalar(float32(learningRate))}
+	if t.drawsRandom {
+		source := rand.NewPCG(seed, uint64(epoch)<<32|uint64(step))
+		inputs = append(inputs, tensors.FromFlatDataAndDimensions([]uint64{source.Uint64(), source.Uint64(), source.Uint64()}, 3))
+	}
+	if t.teacherLogits != nil {
+		inputs = append(inputs, t.teacherLogits)
+	}
+	return inputs
+}
+
 // compile compiles a program for the shapes of its inputs unless it has been, and keeps the time: it is not training.
 func (t *Trainer) compile(exec *model.Exec, inputs []any) error {
 	dims := make([]shapes.Shape, len(inputs))
@@ -194,10 +208,14 @@ func (t *Trainer) compile(exec *model.Exec, inputs []any) error {
 		return nil
 	}
 	start := time.Now()
-	if _, err := exec.Compile(dims...); err != nil {
+	g, err := exec.Compile(dims...)
+	if err != nil {
 		return err
 	}
 	t.compileTime += time.Since(start)
+	if exec == t.step {
+		t.stepNodes = len(g.Nodes())
+	}
 	t.compiled[key] = true
 	return nil
 }

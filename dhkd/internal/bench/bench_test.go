@@ -13,7 +13,7 @@ import (
 
 // quick is one case measured on this computer in two rounds of three steps, with other programs running.
 func quick() report {
-	m := measurement{Case: benchCase{"resnet8", 16, "ce"}, Nodes: 7, CompileSeconds: 1.25, Rounds: []round{
+	m := measurement{Case: benchCase{Network: "resnet8", Size: 16, Method: "ce"}, Nodes: 7, CompileSeconds: 1.25, Rounds: []round{
 		{DHKD: []float64{20, 90, 30}, Torch: []float64{10, 11, 60}, TorchShare: 0.9}, // busy at the end of each turn
 		{DHKD: []float64{42, 40, 44}, Torch: []float64{20, 21, 22}, TorchShare: 0.7},
 	}}
@@ -38,6 +38,19 @@ func TestMarkdown(t *testing.T) {
 	const want = "| resnet8 16x16 ce | 41.0 | 20.0 | 20.5 | 10.0 | **2.36** | 2.00 | 7 | 1.2 s |\n"
 	if got := quick().markdown(); !strings.HasSuffix(got, want) {
 		t.Errorf("got\n%swant as the last line\n%s", got, want)
+	}
+}
+
+func TestPairsAreTheirOwnTable(t *testing.T) {
+	r := quick()
+	r.Cases = append(r.Cases, measurement{Case: benchCase{"vgg8", 32, "dhkd", "vgg13"}, Nodes: 9, CompileSeconds: 2})
+	if got, want := r.markdown(), "\n\n| whole step of a pair"; !strings.Contains(got, want) ||
+		!strings.HasSuffix(got, "| vgg8 32x32 dhkd of vgg13 | 9 | 2.0 s |\n") {
+		t.Errorf("got\n%s", got)
+	}
+	r.Cases[0].TorchShare = 0.95
+	if err := r.check(0.1); r.busy() != "" || strings.Contains(err.Error(), "vgg8") {
+		t.Errorf("a pair, which is not timed, is slow or shows a busy machine: %q, %v", r.busy(), err)
 	}
 }
 

@@ -15,7 +15,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime"
+
+	"github.com/gomlx/compute"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/device"
 )
@@ -34,10 +37,15 @@ func run(ctx context.Context) error {
 	rounds := flag.Int("rounds", 10, "how often each side has its turn in each case")
 	steps := flag.Int("steps", 5, "timed steps of a turn")
 	limit := flag.Float64("limit", 0, "fail where the ratio of a case is larger (0 = no limit)")
+	match := flag.String("run", "", "only cases whose name matches this `regexp`, as \"^(ShuffleV|MobileNet).* ce$\"")
 	jsonPath := flag.String("json", "", "write all numbers and a description of the machine to this `file`")
 	flag.Parse()
 	if *rounds < 1 || *steps < 1 || flag.NArg() > 0 {
 		return errors.New("-rounds and -steps must be 1 or more, and there are no other arguments")
+	}
+	chosen, err := regexp.Compile(*match)
+	if err != nil {
+		return fmt.Errorf("-run: %w", err)
 	}
 
 	d, err := device.Open(ctx, device.Options{})
@@ -61,23 +69,17 @@ func run(ctx context.Context) error {
 	fmt.Printf("%s\n%s\n", report.Machine, d.Description)
 
 	for _, c := range cases {
-		fmt.Fprintf(os.Stderr, "%s: compiling\n", c)
-		ours, err := newStepper(d.Backend, c)
+		if !chosen.MatchString(c.String()) {
+			continue
+		}
+		m, err := measure(ctx, d.Backend, torch, c, *rounds, *steps)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c, err)
 		}
-		m := measurement{Case: c, Nodes: ours.nodes, CompileSeconds: ours.trainer.CompileTime().Seconds()}
-		for i := range *rounds {
-			fmt.Fprintf(os.Stderr, "%s: round %d of %d\n", c, i+1, *rounds)
-			r, err := takeTurns(ctx, ours, torch, c, *steps, i%2 == 1)
-			if err != nil {
-				return fmt.Errorf("%s: %w", c, err)
-			}
-			m.Rounds = append(m.Rounds, r)
-		}
-		ours.trainer.Close()
-		m.summarize()
 		report.Cases = append(report.Cases, m)
+	}
+	if len(report.Cases) == 0 {
+		return fmt.Errorf("no case matches -run %q", *match)
 	}
 	fmt.Printf("\n%s", report.markdown())
 	if busy := report.busy(); busy != "" {
@@ -89,6 +91,30 @@ func run(ctx context.Context) error {
 		}
 	}
 	return report.check(*limit)
+}
+
+func measure(ctx context.Context, backend compute.Backend, torch *pyTorch, c benchCase, rounds, steps int) (
+	m measurement, err error) {
+	fmt.Fprintf(os.Stderr, "%s: compiling\n", c)
+	ours, err := newStepper(backend, c)
+	if err != nil {
+		return m, err
+	}
+	defer ours.trainer.Close()
+	m = measurement{Case: c, Nodes: ours.nodes, CompileSeconds: ours.compileSeconds}
+	if c.Teacher != "" {
+		return m, nil
+	}
+	for i := range rounds {
+		fmt.Fprintf(os.Stderr, "%s: round %d of %d\n", c, i+1, rounds)
+		r, err := takeTurns(ctx, ours, torch, c, steps, i%2 == 1)
+		if err != nil {
+			return m, err
+		}
+		m.Rounds = append(m.Rounds, r)
+	}
+	m.summarize()
+	return m, nil
 }
 
 // takeTurns is one round: each side's steps, one side after the other.

@@ -7,11 +7,7 @@ import (
 	"time"
 
 	"github.com/gomlx/compute"
-	"github.com/gomlx/compute/dtypes"
-	"github.com/gomlx/compute/shapes"
-	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
-	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
@@ -31,30 +27,61 @@ const (
 // benchCase is a step to measure.
 type benchCase struct {
 	Network string `json:"network"`
-	Size    int    `json:"size"`   // of an image, pixels a side
-	Method  string `json:"method"` // "ce", or "dhkd" with alignment
+	Size    int    `json:"size"`              // of an image, pixels a side
+	Method  string `json:"method"`            // "ce", or "dhkd" with alignment
+	Teacher string `json:"teacher,omitempty"` // a pair: the whole step with augmentation and this teacher is compiled, not run
 }
 
-var cases = []benchCase{
-	{"resnet8", 16, "ce"},
-	{"resnet8", 16, "dhkd"},
-	{"resnet20", 32, "ce"},
-	{"resnet20", 32, "dhkd"},
+var cases = append(timed(), pairs()...)
+
+// timed lists the students of the literature's tables.
+func timed() (cases []benchCase) {
+	for _, student := range []benchCase{
+		{Network: "resnet8", Size: 16}, {Network: "resnet20", Size: 32}, {Network: "resnet32", Size: 32},
+		{Network: "resnet8x4", Size: 32}, {Network: "wrn_16_2", Size: 32}, {Network: "wrn_40_1", Size: 32},
+		{Network: "vgg8", Size: 32}, {Network: "MobileNetV2", Size: 32}, {Network: "ShuffleV1", Size: 32},
+		{Network: "ShuffleV2", Size: 32},
+	} {
+		for _, method := range []string{"ce", "dhkd"} {
+			student.Method = method
+			cases = append(cases, student)
+		}
+	}
+	return cases
+}
+
+// pairs lists the pairs of the literature's tables, and the deepest student.
+func pairs() (cases []benchCase) {
+	for _, pair := range [][2]string{
+		{"resnet56", "resnet20"}, {"resnet110", "resnet32"}, {"resnet110", "resnet20"}, {"resnet32x4", "resnet8x4"},
+		{"wrn_40_2", "wrn_16_2"}, {"wrn_40_2", "wrn_40_1"}, {"vgg13", "vgg8"}, {"resnet32x4", "ShuffleV1"},
+		{"wrn_40_2", "ShuffleV1"}, {"vgg13", "MobileNetV2"}, {"ResNet50", "MobileNetV2"}, {"resnet32x4", "ShuffleV2"},
+		{"resnet110", "resnet110"},
+	} {
+		cases = append(cases, benchCase{pair[1], 32, "dhkd", pair[0]})
+	}
+	return append(cases, benchCase{"ResNet18_imagenet", 224, "dhkd", "ResNet34_imagenet"},
+		benchCase{"MobileNetV1", 224, "dhkd", "ResNet50_imagenet"})
 }
 
 func (c benchCase) String() string {
-	return fmt.Sprintf("%s %dx%d %s", c.Network, c.Size, c.Size, c.Method)
+	name := fmt.Sprintf("%s %dx%d %s", c.Network, c.Size, c.Size, c.Method)
+	if c.Teacher != "" {
+		name += " of " + c.Teacher
+	}
+	return name
 }
 
 // stepper runs training steps of this project on random images.
 type stepper struct {
-	trainer *train.Trainer
-	nodes   int // in the graph of the step
-	step    int
+	trainer        *train.Trainer
+	nodes          int // in the graph of the step
+	compileSeconds float64
+	step           int
 }
 
-// newStepper compiles the step and runs it once.
-func newStepper(backend compute.Backend, c benchCase) (*stepper, error) {
+// newStepper compiles the step.
+func newStepper(backend compute.Backend, c benchCase) (s *stepper, err error) {
 	set := randomImages(c.Size)
 	recipe, auxHead := record.Method{Name: c.Method}, dhkd.NoAuxHead
 	if c.Method == "dhkd" {
@@ -71,20 +98,27 @@ func newStepper(backend compute.Backend, c benchCase) (*stepper, error) {
 	}
 	config := train.Config{Backend: backend, Data: set,
 		Step: train.Step{Model: student, Method: method, SGD: train.SGD{Momentum: 0.9, WeightDecay: 5e-4}}}
+	teacher := c.Teacher
+	if teacher != "" {
+		config.Pad = 4
+	} else {
+		teacher = "resnet8" // without augmentation the trainer computes its logits once: it is no part of a step
+	}
 	if method.Needs().Teacher {
-		// Without augmentation the trainer computes the teacher's logits once, so the teacher is no part of a step.
-		if config.Teacher, err = untrained("resnet8", set, backend); err != nil {
+		if config.Teacher, err = untrained(teacher, set, backend); err != nil {
 			return nil, err
 		}
 	}
-	s := &stepper{nodes: countNodes(backend, config.Step, c.Size)}
+	s = &stepper{}
 	if s.trainer, err = train.New(config); err != nil {
 		return nil, err
 	}
-	if _, err := s.time(context.Background(), 0); err != nil {
+	before := s.trainer.CompileTime() // of the teacher's logits
+	if s.nodes, err = s.trainer.CompileStep(batchSize); err != nil {
 		s.trainer.Close()
 		return nil, err
 	}
+	s.compileSeconds = (s.trainer.CompileTime() - before).Seconds()
 	return s, nil
 }
 
@@ -138,23 +172,4 @@ func untrained(name string, set *dataset.Set, backend compute.Backend) (*train.N
 		n.Weights[w.Name] = w.Value
 	}
 	return n, nil
-}
-
-// countNodes builds the graph of a step and throws it away.
-func countNodes(backend compute.Backend, step train.Step, size int) int {
-	g := graph.NewGraph(backend, "step")
-	defer g.Finalize()
-	store := model.NewStore()
-	defer store.Finalize()
-	model.SetStore(g, store)
-	input := func(name string, dtype dtypes.DType, dims ...int) *graph.Node {
-		return graph.Parameter(g, name, shapes.Make(dtype, dims...))
-	}
-	step.Build(store.Scope("/"), 0, train.StepInputs{
-		Images:        input("images", dtypes.Float32, batchSize, size, size, 3),
-		Labels:        input("labels", dtypes.Int32, batchSize),
-		TeacherLogits: input("teacher", dtypes.Float32, batchSize, classes),
-		LearningRate:  input("rate", dtypes.Float32),
-	})
-	return len(g.Nodes())
 }
