@@ -136,7 +136,7 @@ func (c *Checkpoint) readBeside(a *archive, values map[string]any) error {
 // removePrefixes shortens the names where all have the same prefix, and takes the student out of a file with others.
 func (c *Checkpoint) removePrefixes() error {
 	c.cutPrefixes()
-	if slices.ContainsFunc(c.Names, func(name string) bool { return strings.HasPrefix(name, studentPrefix) }) {
+	for slices.ContainsFunc(c.Names, func(name string) bool { return strings.HasPrefix(name, studentPrefix) }) {
 		all := len(c.Names)
 		c.Names = slices.DeleteFunc(c.Names, func(name string) bool { return !strings.HasPrefix(name, studentPrefix) })
 		if left := all - len(c.Names); left > 0 {

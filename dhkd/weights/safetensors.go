@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 
 	"github.com/gomlx/compute/dtypes"
@@ -31,6 +30,10 @@ var elementOf = map[safetensors.DType]element{
 
 // SaveSafetensors writes named tensors and text metadata as a safetensors file, atomically.
 func SaveSafetensors(path string, values map[string]*tensors.Tensor, metadata map[string]string) error {
+	return safefile.Write(path, func(w io.Writer) error { return writeSafetensors(w, values, metadata) })
+}
+
+func writeSafetensors(w io.Writer, values map[string]*tensors.Tensor, metadata map[string]string) error {
 	views := make(map[string]stored, len(values))
 	for name, t := range values {
 		view, err := viewOf(t)
@@ -39,7 +42,7 @@ func SaveSafetensors(path string, values map[string]*tensors.Tensor, metadata ma
 		}
 		views[name] = view
 	}
-	return safefile.Write(path, func(w io.Writer) error { return safetensors.SerializeToWriter(views, metadata, w) })
+	return safetensors.SerializeToWriter(views, metadata, w)
 }
 
 // LoadSafetensors reads a safetensors file as it is: unlike [Load], it keeps all names. The error names the file.
@@ -57,7 +60,7 @@ func LoadSafetensors(path string) (values map[string]*tensors.Tensor, metadata m
 }
 
 // readSafetensors fills in the tensors and their names, and returns the metadata.
-func (c *Checkpoint) readSafetensors(f *os.File, size int64) (metadata map[string]string, err error) {
+func (c *Checkpoint) readSafetensors(f io.ReaderAt, size int64) (metadata map[string]string, err error) {
 	buffer, text, header, err := read(f, size)
 	if err != nil {
 		return nil, err
@@ -87,7 +90,8 @@ func (c *Checkpoint) readSafetensors(f *os.File, size int64) (metadata map[strin
 }
 
 // read returns the whole file, and its header, which is checked against the file's size before the rest is read.
-func read(f *os.File, size int64) (buffer, text []byte, header safetensors.Metadata, err error) {
+func read(file io.ReaderAt, size int64) (buffer, text []byte, header safetensors.Metadata, err error) {
+	f := io.NewSectionReader(file, 0, size)
 	var start [8]byte
 	if _, err := io.ReadFull(f, start[:]); err != nil {
 		return nil, nil, header, errors.New("shorter than its header")

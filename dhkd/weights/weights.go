@@ -55,12 +55,16 @@ func Load(path string) (c *Checkpoint, err error) {
 		return nil, err
 	}
 	defer f.Close()
+	if c, err = load(f, size); err != nil {
+		return nil, fmt.Errorf("%s: cannot read weights: %w", path, err)
+	}
+	return c, nil
+}
+
+func load(f io.ReaderAt, size int64) (c *Checkpoint, err error) {
 	defer func() { // a last net: the scan of pickles is what keeps the library below from panicking
 		if caught := recover(); caught != nil {
-			c, err = nil, fmt.Errorf("%v", caught)
-		}
-		if err != nil {
-			c, err = nil, fmt.Errorf("%s: cannot read weights: %w", path, err)
+			c, err = nil, fmt.Errorf("reading it failed: %v", caught)
 		}
 	}()
 	start := make([]byte, min(size, 512))
@@ -97,7 +101,7 @@ func open(path string) (f *os.File, size int64, err error) {
 	return f, info.Size(), err
 }
 
-func loadSafetensors(f *os.File, size int64) (*Checkpoint, error) {
+func loadSafetensors(f io.ReaderAt, size int64) (*Checkpoint, error) {
 	c := &Checkpoint{Format: FormatSafetensors, Layout: "bare"}
 	header, err := c.readSafetensors(f, size)
 	if err != nil {
@@ -110,7 +114,7 @@ func loadSafetensors(f *os.File, size int64) (*Checkpoint, error) {
 	return c, c.removePrefixes()
 }
 
-func loadTorch(format string, f *os.File, size int64, open func(io.ReaderAt, int64) (*archive, error)) (
+func loadTorch(format string, f io.ReaderAt, size int64, open func(io.ReaderAt, int64) (*archive, error)) (
 	*Checkpoint, error) {
 	a, err := open(f, size)
 	if err != nil {
