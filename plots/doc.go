@@ -4,7 +4,13 @@
 //   - [AccuracyBars]: the last epoch's test accuracy of every run, with the spread over seeds and the teacher's
 //     accuracy;
 //   - [TrainingCurves]: test accuracy by epoch;
-//   - [LossCurves]: every loss term by epoch, and where it stopped being finite.
+//   - [LossCurves]: every loss term by epoch, and where it stopped being finite;
+//
+// and those of one trained network from its evaluation ([record.Evaluation]):
+//
+//   - [Reliability]: accuracy by confidence, with the calibration error;
+//   - [Confusion]: what is taken for what;
+//   - [PerClass]: the classes by accuracy.
 //
 // A [Figure] is written with [Figure.Save] (PNG or SVG by the file's extension) or taken as bytes with [Figure.PNG] and
 // [Figure.SVG]. Every figure's caption names the profile, the data and the number of seeds, so that a small run can

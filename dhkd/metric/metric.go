@@ -40,8 +40,8 @@ func NewClassification(classes int) *Classification {
 	return c
 }
 
-// Add counts a batch: logits are [n, classes], row-major, labels [n], 0 to classes-1. Of equal logits the first counts as
-// the largest. After an error nothing of the batch is counted.
+// Add counts a batch: logits are [n, classes], row-major, labels [n], 0 to classes-1. Of equal logits the first counts
+// as the largest. After an error nothing of the batch is counted.
 func (c *Classification) Add(logits []float32, labels []int32) error {
 	classes := len(c.confusion)
 	if len(logits) != len(labels)*classes {
@@ -92,8 +92,8 @@ func (c *Classification) add(logits []float32, label int) {
 	}
 }
 
-// Scores are the measures of the images so far, of which there must be at least one. The names are those of the classes,
-// or nil.
+// Scores are the measures of the images so far, of which there must be at least one. The names are those of the
+// classes, or nil.
 func (c *Classification) Scores(names []string) record.Scores {
 	n := float64(c.images)
 	s := record.Scores{Images: c.images, Top1: 100 * float64(c.right) / n}

@@ -64,7 +64,8 @@ func TestByHand(t *testing.T) {
 	check("top-1", s.Top1, 100*2./8)
 	check("top-5", *s.Top5, 100*5./8)
 	check("cross-entropy", *s.CrossEntropy, (-math.Log(.5)-math.Log(.1)-2*math.Log(.02)+math.Log(6)+0)/6)
-	// Bin (2/15, 3/15]: 1/6 and none right; bin of 0.5: half right, no gap; bin of 0.9: none right; bin of 1: all right.
+	// Bin (2/15, 3/15]: 1/6 and none right; bin of 0.5: half right, no gap; bin of 0.9: none right; bin of 1: all
+	// right.
 	check("ECE", *s.ECE, (1./6+0+2*.9+0)/6)
 	check("mean confidence", s.Confidence(), (1./6+2*.5+2*.9+1)/6)
 	if s.Images != 8 || s.NonFinite != 2 {

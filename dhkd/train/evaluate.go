@@ -2,14 +2,11 @@ package train
 
 import (
 	"errors"
-	"fmt"
 
-	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
-	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
 	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
@@ -33,25 +30,6 @@ func (t *Trainer) EvaluateTeacher() (Evaluation, error) {
 		return Evaluation{}, errors.New("the method has no teacher")
 	}
 	return t.teacherEvaluator.evaluate(t.test)
-}
-
-// Evaluate evaluates a network on the test split of a data set.
-func Evaluate(backend compute.Backend, data *dataset.Set, n *Network) (e Evaluation, err error) {
-	defer catch(&err)
-	t := &Trainer{Config: Config{Backend: backend, Data: data, Step: Step{Model: n.Model}}, store: model.NewStore(),
-		compiled: map[string]bool{}}
-	defer t.Close()
-	if n.Model.Classes != data.Classes {
-		return e, fmt.Errorf("the network has %d classes, data set %s has %d", n.Model.Classes, data.Name, data.Classes)
-	}
-	if err := t.load(studentScope, n.Model, n.Weights); err != nil {
-		return e, err
-	}
-	if t.test, err = t.upload(data.Test); err != nil {
-		return e, err
-	}
-	t.student = t.newEvaluator(n.Model, studentScope)
-	return t.student.evaluate(t.test)
 }
 
 // evaluator holds the inference programs of one network.
@@ -133,8 +111,8 @@ func (e *evaluator) logits(s split) (all *tensors.Tensor, err error) {
 	return tensors.FromFlatDataAndDimensions(flat, s.n, classes), nil
 }
 
-// evaluationIndices are the indices of a batch. The last one is filled up with index 0 at weight 0, since another shape would
-// be another program.
+// evaluationIndices are the indices of a batch. The last one is filled up with index 0 at weight 0, since another shape
+// would be another program.
 type evaluationIndices struct {
 	indices, weights *tensors.Tensor
 	n                int

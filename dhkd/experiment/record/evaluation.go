@@ -2,12 +2,14 @@ package record
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
+	"slices"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/internal/safefile"
 )
@@ -33,13 +35,14 @@ type Evaluation struct {
 	Data    Data        `json:"data"`
 	Split   string      `json:"split"` // TestSplit or TrainSplit
 	Scores
-	// Difference is Top1 less what the file says, in percentage points; nil unless both are of the same head and images.
+	// Difference is Top1 less what the file says, in percentage points; nil unless both are of the same head and
+	// images.
 	Difference *float64 `json:"difference_top1"`
 	Parameters int      `json:"parameters"` // trained values, of both heads
 	// InferenceParameters are those that the logits of this head depend on.
 	InferenceParameters int `json:"inference_parameters"`
-	// MultiplyAdds of the logits of one image: multiplications with an addition each, in convolutions and linear layers.
-	// 0 = not known.
+	// MultiplyAdds of the logits of one image: multiplications with an addition each, in convolutions and linear
+	// layers. 0 = not known, as of an auxiliary head.
 	MultiplyAdds int64       `json:"multiply_adds,omitempty"`
 	Environment  Environment `json:"environment"`
 	Latency      []Latency   `json:"latency,omitempty"` // where it was measured; of this environment, not of the weights
@@ -66,8 +69,8 @@ type Scores struct {
 	// CrossEntropy is the mean of -log p(label), in nats; nil where no image has a prediction.
 	CrossEntropy *float64 `json:"cross_entropy"`
 	// ECE is the expected calibration error, 0 to 1: the sum over bins of n_b/n |accuracy_b - confidence_b|, where a
-	// prediction's confidence is its softmax probability (Guo, Pleiss, Sun and Weinberger 2017, On Calibration of Modern
-	// Neural Networks, equation 3; 15 bins, as there). It is nil where no image has a prediction.
+	// prediction's confidence is its softmax probability (Guo, Pleiss, Sun and Weinberger 2017, On Calibration of
+	// Modern Neural Networks, equation 3; 15 bins, as there). It is nil where no image has a prediction.
 	ECE     *float64 `json:"ece"`
 	Bins    []Bin    `json:"bins"`    // of equal width, from 0 to 1
 	Classes []Class  `json:"classes"` // by label
@@ -117,6 +120,23 @@ func (s Scores) ClassName(label int) string {
 		return name
 	}
 	return fmt.Sprintf("class %d", label)
+}
+
+// Confused counts the images of a label that are taken for another.
+type Confused struct{ Label, Prediction, Images int }
+
+// MostConfused lists the most frequent confusions, at most so many, the most frequent first.
+func (s Scores) MostConfused(most int) []Confused {
+	var all []Confused
+	for label, row := range s.Confusion {
+		for prediction, images := range row {
+			if label != prediction && images > 0 {
+				all = append(all, Confused{label, prediction, images})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Confused) int { return cmp.Compare(b.Images, a.Images) })
+	return all[:min(most, len(all))]
 }
 
 // Save writes the evaluation as JSON, whole or not at all.
@@ -235,7 +255,8 @@ func (s Scores) validateBins() error {
 	for i, b := range s.Bins {
 		if b.Images < 0 || b.Images > s.Images || !near(b.Low, low) || !(b.High > b.Low && b.High <= 1+1e-9) ||
 			!(b.Accuracy >= 0 && b.Accuracy <= 1) || !(b.Confidence >= 0 && b.Confidence <= 1) {
-			return fmt.Errorf("bins[%d]: must follow the bin before, with values of 0 to 1, and hold 0 to %d images", i, s.Images)
+			return fmt.Errorf("bins[%d]: must follow the bin before, with values of 0 to 1, and hold 0 to %d images", i,
+				s.Images)
 		}
 		images, low = images+b.Images, b.High
 	}

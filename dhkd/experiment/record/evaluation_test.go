@@ -45,6 +45,9 @@ func TestEvaluationFile(t *testing.T) {
 	if c := got.Confidence(); !(c > 0.8 && c < 0.81) || got.ClassName(1) != "b" {
 		t.Errorf("mean confidence %g, class %s", c, got.ClassName(1))
 	}
+	if diff := cmp.Diff([]record.Confused{{Label: 1, Prediction: 0, Images: 1}}, got.MostConfused(5)); diff != "" {
+		t.Error(diff)
+	}
 	if _, err := record.LoadEvaluation(path + "x"); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}
