@@ -16,8 +16,8 @@ import (
 // epsilon of batch norm, see [nn.BatchNorm].
 const epsilon = 1e-5
 
-// builder makes the nodes and initialisers of ONNX's graph from layers. Maps are [N, H, W, C] in the layers and [N, C, H,
-// W] in ONNX; weights are the same in both.
+// builder makes the nodes and initialisers of ONNX's graph from layers. Maps are [N, H, W, C] in the layers and
+// [N, C, H, W] in ONNX; weights are the same in both.
 type builder struct {
 	fold    bool
 	weights map[string][]float32     // flat, by name
@@ -146,8 +146,8 @@ func (b *builder) layer(l nn.Layer, o Options) error {
 	return nil
 }
 
-// convolution returns the names of the weight and the bias, if any. The work of a batch norm that follows is theirs too,
-// if it is to be folded: weight' = weight s and bias' = (bias - mean) s + shift with s = scale / sqrt(var + epsilon).
+// convolution returns the names of the weight and the bias, if any. They do the work of a batch norm that is to be
+// folded too: weight' = weight s and bias' = (bias - mean) s + shift with s = scale / sqrt(var + epsilon).
 func (b *builder) convolution(l nn.Layer) []string {
 	weightName, biasName := l.Name+".weight", l.Name+".bias"
 	weight, bias, outputs := b.weights[weightName], b.weights[biasName], l.Output.Shape().Dim(3)

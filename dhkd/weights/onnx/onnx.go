@@ -63,10 +63,10 @@ type Options struct {
 	Metadata map[string]string
 }
 
-// Export writes the network's inference as an ONNX file (opset 17), atomically. The input "images" is float32 [batch,
-// channels, height, width], the output "logits" float32 [batch, classes]; any batch size will do. Parameters keep their
-// names. The file's metadata are those of the options and architecture, classes, input (in words), and mean and std (lists
-// in JSON) if known.
+// Export writes the network's inference as an ONNX file (opset 17), atomically. The input "images" is float32
+// [batch, channels, height, width], the output "logits" float32 [batch, classes]; any batch size will do. Parameters
+// keep their names. The file's metadata are those of the options and architecture, classes, input (in words), and, if
+// known, mean and std (lists in JSON).
 //
 // An error says which option or tensor is wrong, or that a layer has no counterpart, and then there is no file.
 func Export(path string, network *train.Network, o Options) error {
@@ -116,7 +116,8 @@ func (o Options) check(network *train.Network) error {
 	channels := o.Image[2]
 	switch {
 	case min(o.Image[0], o.Image[1], channels) < 1:
-		return fmt.Errorf("images of %dx%dx%d: height, width and channels must be at least 1", o.Image[0], o.Image[1], channels)
+		return fmt.Errorf("images of %dx%dx%d: height, width and channels must be at least 1", o.Image[0], o.Image[1],
+			channels)
 	case o.AuxLogits && network.Model.AuxHead == "none":
 		return errors.New("it has no auxiliary head to keep")
 	case len(o.Mean) != len(o.Std) || len(o.Mean) != 0 && len(o.Mean) != channels:
@@ -151,7 +152,8 @@ func metadata(network *train.Network, o Options) map[string]string {
 }
 
 // trace builds the inference graph and returns its layers in order, up to the outputs. Nothing is compiled.
-func trace(backend compute.Backend, network *train.Network, image [3]int) (layers []nn.Layer, out zoo.Outputs, err error) {
+func trace(backend compute.Backend, network *train.Network, image [3]int) (
+	layers []nn.Layer, out zoo.Outputs, err error) {
 	g := graph.NewGraph(backend, network.Model.Name)
 	defer g.Finalize()
 	store := model.NewStore()
@@ -171,7 +173,7 @@ func trace(backend compute.Backend, network *train.Network, image [3]int) (layer
 	return layers, out, err
 }
 
-// checkWeights takes the weights that the layers name, and refuses others. Shapes were checked when the graph was built.
+// checkWeights takes the weights that the layers name, and refuses others. The graph's building checked their shapes.
 func (b *builder) checkWeights(layers []nn.Layer, weights map[string]*tensors.Tensor) error {
 	var missing, unknown []string
 	for _, l := range layers {
