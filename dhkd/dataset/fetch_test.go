@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/internal/fetch"
 )
 
 // published is a data set of two files on the given server.
@@ -119,9 +121,9 @@ func TestFailedDownloads(t *testing.T) {
 	content := strings.Repeat("x", 100_000)
 	closed := httptest.NewServer(nil)
 	closed.Close()
-	oldStall := stall
-	stall = 300 * time.Millisecond
-	defer func() { stall = oldStall }()
+	oldStall := fetch.Stall
+	fetch.Stall = 300 * time.Millisecond
+	defer func() { fetch.Stall = oldStall }()
 	for name, c := range map[string]struct {
 		handler http.HandlerFunc // nil: nobody listens
 		want    []string

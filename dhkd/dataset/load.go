@@ -7,13 +7,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/internal/fetch"
 )
 
 // ErrNotFound is wrapped by errors that say that a data set is not on this machine.
 var ErrNotFound = errors.New("not on this machine")
 
 // ErrChecksum is wrapped by errors that say that a file is not the published one.
-var ErrChecksum = errors.New("wrong SHA-256")
+var ErrChecksum = fetch.ErrChecksum
 
 // Options says what is loaded, and from where. The zero value is everything, from where it is found.
 type Options struct {
@@ -134,16 +136,7 @@ func List() []Info {
 
 // CacheDir is the directory that data sets are downloaded to: $DHKD_CACHE/data where that variable is set, else
 // dhkd/data in the user's cache directory. It need not exist.
-func CacheDir() (string, error) {
-	if dir := os.Getenv("DHKD_CACHE"); dir != "" {
-		return filepath.Join(dir, "data"), nil
-	}
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("no cache directory for data sets: set DHKD_CACHE to one (%w)", err)
-	}
-	return filepath.Join(dir, "dhkd", "data"), nil
-}
+func CacheDir() (string, error) { return fetch.CacheDir("data") }
 
 // collection is a data set that can be loaded.
 type collection struct {
