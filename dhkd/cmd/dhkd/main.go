@@ -30,6 +30,7 @@ type cli struct {
 	Setup    setupCmd    `cmd:"" help:"Install XLA, and Jupyter with its Go kernel."`
 	Data     dataCmd     `cmd:"" help:"Download, check and list data sets."`
 	List     listCmd     `cmd:"" help:"List models, methods, data sets and recipes."`
+	Weights  weightsCmd  `cmd:"" help:"Import, export, inspect and verify files of weights."`
 	Verify   verifyCmd   `cmd:"" help:"Check this machine's numbers against reference numbers."`
 	Lab      labCmd      `cmd:"" help:"Open the notebooks in JupyterLab."`
 	Version  versionCmd  `cmd:"" help:"Print the versions of dhkd and of what it is built on."`

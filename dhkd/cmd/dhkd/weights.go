@@ -1,0 +1,253 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/gobackend"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd"
+	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
+	"github.com/dhkd-lab/dhkd-go/dhkd/train"
+	"github.com/dhkd-lab/dhkd-go/dhkd/weights"
+	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
+)
+
+type weightsCmd struct {
+	Inspect weightsInspectCmd `cmd:"" help:"Say what is in a file of weights, and which networks it fits."`
+	Import  weightsImportCmd  `cmd:"" help:"Make a network's file of a PyTorch or safetensors file."`
+	Export  weightsExportCmd  `cmd:"" help:"Write a network as ONNX or as a PyTorch state dict."`
+	Convert weightsConvertCmd `cmd:"" help:"Import or export, as the extension of the output says."`
+	Verify  weightsVerifyCmd  `cmd:"" help:"Check a network's file, and its accuracy where the data are at hand."`
+}
+
+// resolveWeights returns the path of the file that a command's argument names.
+func resolveWeights(_ context.Context, ref string) (path string, err error) { return ref, nil }
+
+// architecture are the flags that say which network a file holds.
+type architecture struct {
+	Model       string `placeholder:"NAME" help:"The network, of \"dhkd list models\"; found from the file by default."`
+	Classes     int    `placeholder:"N" help:"Its classes; found from the file by default."`
+	AuxHead     string `enum:",none,linear,nonlinear" default:"" xor:"aux" placeholder:"KIND" help:"Its auxiliary head: none, linear or nonlinear; none with --model, else found from the file."`
+	DropAuxHead bool   `xor:"aux" help:"Leave the auxiliary head out, if there is one."`
+}
+
+// loadedNetwork is a network with what its file said.
+type loadedNetwork struct {
+	*train.Network
+	Info     weights.Info
+	Channels int      // of the images
+	How      string   // by which its architecture is known
+	Notes    []string // what was left out or changed
+	Beside   map[string]string
+}
+
+// open reads a file of weights of any format and fits it to its network. The error names the file.
+func (a architecture) open(path string) (*loadedNetwork, error) {
+	c, err := weights.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	n, err := a.fit(c)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return n, nil
+}
+
+func (a architecture) fit(c *weights.Checkpoint) (*loadedNetwork, error) {
+	backend, err := gobackend.New("") // traces as well as XLA, without a plugin
+	if err != nil {
+		return nil, err
+	}
+	defer backend.Finalize()
+	n := &loadedNetwork{}
+	if n.Info, err = infoOf(c); err != nil {
+		return nil, err
+	}
+	if c.Format != weights.FormatSafetensors {
+		n.Beside = c.Metadata
+	}
+	config, err := a.choose(backend, c, n)
+	if err != nil {
+		return nil, err
+	}
+	if a.DropAuxHead {
+		config.AuxHead = dhkd.NoAuxHead
+	}
+	m, err := zoo.New(config)
+	if err != nil {
+		return nil, err
+	}
+	want, channels, err := initial(backend, m, c)
+	if err != nil {
+		return nil, err
+	}
+	fitted, err := c.Fit(want, weights.FitOptions{DropAuxHead: a.DropAuxHead})
+	if err != nil {
+		return nil, fmt.Errorf("it is no %s: %w", about(config), err)
+	}
+	n.Network, n.Channels = &train.Network{Model: m, Weights: fitted.Tensors}, channels
+	n.Notes = slices.Concat(c.Notes, fitted.Notes)
+	n.Info.Architecture, n.Info.Classes, n.Info.AuxHead = config.Name, config.Classes, string(config.AuxHead)
+	return n, nil
+}
+
+// infoOf reads what the metadata say. PyTorch's files have none: what is beside their weights is not meant for dhkd.
+func infoOf(c *weights.Checkpoint) (weights.Info, error) {
+	if c.Format != weights.FormatSafetensors {
+		return weights.Info{}, nil
+	}
+	return weights.ReadInfo(c.Metadata)
+}
+
+// choose finds out which network to build: the flags', else the file's own word, else the only one that fits.
+func (a architecture) choose(backend compute.Backend, c *weights.Checkpoint, n *loadedNetwork) (zoo.Config, error) {
+	name, classes := cmp.Or(a.Model, n.Info.Architecture), cmp.Or(a.Classes, n.Info.Classes)
+	aux := cmp.Or(a.AuxHead, n.Info.AuxHead, string(dhkd.NoAuxHead))
+	if name != "" {
+		n.How = "as the file says"
+		if a.Model != "" {
+			n.How = "as --model says"
+		}
+		if classes == 0 {
+			return zoo.Config{}, fmt.Errorf("how many classes does its %s have? give --classes N", name)
+		}
+		return zoo.Config{Name: name, Classes: classes, AuxHead: dhkd.AuxHead(aux)}, nil
+	}
+	n.How = "found from its tensors"
+	fitting, err := weights.Detect(backend, c)
+	if err != nil {
+		return zoo.Config{}, err
+	}
+	if len(fitting) == 0 {
+		return zoo.Config{}, errors.New("it fits no network of \"dhkd list models\"; with --model NAME --classes N the error " +
+			"says where it differs from that one")
+	}
+	all := describeAll(fitting)
+	fitting = slices.DeleteFunc(fitting, func(f zoo.Config) bool {
+		return a.Classes != 0 && f.Classes != a.Classes || a.AuxHead != "" && string(f.AuxHead) != a.AuxHead
+	})
+	switch len(fitting) {
+	case 0:
+		return zoo.Config{}, fmt.Errorf("it is not as --classes and --aux-head say, but fits %s", all)
+	case 1:
+		return fitting[0], nil
+	}
+	return zoo.Config{}, fmt.Errorf("it fits several networks, which the tensors do not tell apart: give --model, one of %s "+
+		"(with --classes %d --aux-head %s)", all, fitting[0].Classes, fitting[0].AuxHead)
+}
+
+// initial returns the weights that the network needs for images with the channels that the file's first convolution
+// reads.
+func initial(backend compute.Backend, m *zoo.Model, c *weights.Checkpoint) (w []zoo.Weight, channels int, err error) {
+	const usual, most = 3, 16
+	if w, err = m.Initial(backend, [3]int{m.Side, m.Side, usual}, 0); err != nil {
+		return nil, 0, err
+	}
+	if first := c.Tensors[w[0].Name]; first != nil && first.Rank() == 4 {
+		if n := first.Shape().Dimensions[1]; n != usual && n >= 1 && n <= most {
+			w, err = m.Initial(backend, [3]int{m.Side, m.Side, n}, 0)
+			return w, n, err
+		}
+	}
+	return w, usual, nil
+}
+
+func about(c zoo.Config) string {
+	heads := "one head"
+	if c.AuxHead != dhkd.NoAuxHead {
+		heads = string(c.AuxHead) + " auxiliary head"
+	}
+	return fmt.Sprintf("%s, %d classes, %s", c.Name, c.Classes, heads)
+}
+
+func describeAll(configs []zoo.Config) string {
+	texts := make([]string, len(configs))
+	for i, c := range configs {
+		texts[i] = about(c)
+	}
+	return strings.Join(texts, "; ")
+}
+
+// weightsFile is a file that was written, as the JSON has it.
+type weightsFile struct {
+	File         string   `json:"file"`
+	Bytes        int64    `json:"bytes"`
+	SHA256       string   `json:"sha256"`
+	Architecture string   `json:"architecture"`
+	Classes      int      `json:"classes"`
+	AuxHead      string   `json:"aux_head"`
+	How          string   `json:"architecture_known"`
+	Notes        []string `json:"notes"`
+	Next         string   `json:"next"` // a command or a line of Python
+}
+
+// report says what was written.
+func (n *loadedNetwork) report(out output, path, next string, asJSON bool) error {
+	sum, size, err := fileSHA256(path)
+	if err != nil {
+		return err
+	}
+	c := n.Model.Config
+	if asJSON {
+		return out.json(weightsFile{File: path, Bytes: size, SHA256: sum, Architecture: c.Name, Classes: c.Classes,
+			AuxHead: string(c.AuxHead), How: n.How, Notes: append([]string{}, n.Notes...), Next: next})
+	}
+	fmt.Fprintf(out.stdout, "%s: %s\n", about(c), n.How)
+	for _, note := range n.Notes {
+		fmt.Fprintf(out.stdout, "  %s\n", note)
+	}
+	fmt.Fprintf(out.stdout, "wrote %s (%d bytes, SHA-256 %s)\n%s\n", path, size, sum, next)
+	return nil
+}
+
+// refuseExisting protects a file unless force is given.
+func refuseExisting(path string, force bool) error {
+	if _, err := os.Lstat(path); err == nil && !force {
+		return fmt.Errorf("%s is there already: give another name, or --force to replace it", path)
+	}
+	return nil
+}
+
+func fileSHA256(path string) (sum string, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if size, err = io.Copy(h, f); err != nil {
+		return "", 0, err
+	}
+	return hex.EncodeToString(h.Sum(nil)), size, nil
+}
+
+// knownDataset describes a data set of this program.
+func knownDataset(name string) (info dataset.Info, known bool) {
+	all := dataset.List()
+	i := slices.IndexFunc(all, func(d dataset.Info) bool { return d.Name == name })
+	if i < 0 {
+		return info, false
+	}
+	return all[i], true
+}
+
+// printable is text of a file as a terminal can have it.
+func printable(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(s)
+	}
+	return s
+}
