@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that things are there, and installs what is missing:
 #
-#   scripts/need.sh compiler xla jupyter tensorboard data browser
+#   scripts/need.sh compiler xla jupyter tensorboard exchange data browser
 #
 # xla, jupyter and data need .bin/dhkd (make build). What cannot be had is said on stderr, and the exit code is not 0.
 set -u
@@ -23,14 +23,25 @@ jupyter() {
 	.bin/dhkd setup --jupyter --headless
 }
 
-tensorboard() { # for tests only, in a place of its own
-	local venv=.cache/tensorboard pins=scripts/tensorboard.txt
-	cmp -s $pins $venv/installed.txt && return
+tensorboard() { pinned .cache/tensorboard scripts/tensorboard.txt TensorBoard; }
+
+exchange() {
+	pinned .cache/exchange "dhkd/internal/bench/requirements.txt scripts/exchange.txt" \
+		"ONNX Runtime and PyTorch (on Linux PyTorch brings CUDA's libraries, gigabytes)"
+}
+
+# pinned VENV REQUIREMENTS WHAT: Python packages for tests only, in a place of their own.
+pinned() {
+	local venv=$1 list=$2 what=$3
+	# shellcheck disable=SC2086 # a list
+	cat $list | cmp -s - "$venv/installed.txt" && return
 	python
-	echo "installing TensorBoard in $venv" >&2
-	rm -rf $venv && python3 -m venv $venv &&
-		$venv/bin/pip install --quiet --disable-pip-version-check --no-input --require-hashes --requirement $pins &&
-		cp $pins $venv/installed.txt
+	echo "installing $what in $venv" >&2
+	# shellcheck disable=SC2086
+	rm -rf "$venv" && python3 -m venv "$venv" &&
+		"$venv/bin/pip" install --quiet --disable-pip-version-check --no-input --require-hashes \
+			$(printf -- '--requirement %s ' $list) &&
+		cat $list >"$venv/installed.txt"
 }
 
 python() { python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3 python3-venv; }
@@ -69,7 +80,7 @@ apt_install() {
 
 for what in "$@"; do
 	case $what in
-	compiler | xla | jupyter | tensorboard | data | browser) "$what" || exit ;;
+	compiler | xla | jupyter | tensorboard | exchange | data | browser) "$what" || exit ;;
 	*) echo "need.sh: unknown: $what" >&2; exit 2 ;;
 	esac
 done

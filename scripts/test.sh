@@ -8,10 +8,15 @@
 # failed where the environment variable CI is not empty.
 set -u
 cd "$(dirname "$0")/.." || exit
-checks=(build xla jupyter tensorboard data browser gofmt vet staticcheck go_xla go_pure command_line notebook report)
+checks=(
+	build xla jupyter tensorboard data browser
+	gofmt vet staticcheck go_xla go_pure command_line exchange notebook report
+)
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 skipped=77 # the exit code of a check that cannot be run
 export DHKD_TENSORBOARD_PYTHON=${DHKD_TENSORBOARD_PYTHON:-$PWD/.cache/tensorboard/bin/python}
+exchange_python=$PWD/.cache/exchange/bin/python
+export DHKD_EXCHANGE_PYTHON=${DHKD_EXCHANGE_PYTHON:-$exchange_python}
 
 # --- what is needed
 
@@ -41,10 +46,10 @@ staticcheck() { go run "$staticcheck" -checks inherit,-ST1001 ./...; }
 
 # --- Go tests
 
-# What has a check of its own is left out: the command line's scripts and the browser.
+# What has a check of its own is left out: the command line's scripts, the browser, and files that are run in Python.
 go_xla() {
 	local packages
-	packages=$(go list ./... | grep -v -e /cmd/ -e /browsertest) || return
+	packages=$(go list ./... | grep -v -e /cmd/ -e /browsertest -e /exchange) || return
 	# shellcheck disable=SC2086 # a list
 	go_test -skip InABrowser $packages
 }
@@ -53,6 +58,11 @@ go_xla() {
 go_pure() { GOMLX_BACKEND=go go_test ./dhkd ./dhkd/nn ./dhkd/zoo ./dhkd/distill; }
 
 command_line() { go_test ./dhkd/cmd/...; }
+
+exchange() {
+	[ "$DHKD_EXCHANGE_PYTHON" != "$exchange_python" ] || needs exchange || return
+	go_test ./dhkd/internal/exchange
+}
 
 # go_test ARGS...: shows the packages, the tests that were skipped with their reasons, and all of a failure.
 go_test() {
