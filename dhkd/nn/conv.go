@@ -64,19 +64,28 @@ func convolve(x, weight *graph.Node, stride, padding, groups int) *graph.Node {
 	switch {
 	case groups > 1 && groups == in && groups == out:
 		return depthwise(x, weight, stride, padding)
-	case groups > 1 && kernel == 1 && stride == 1 && padding == 0:
-		return groupedPointwise(x, weight, groups)
+	case kernel == 1 && padding == 0:
+		return pointwise(x, weight, stride, groups)
 	}
 	return graph.ConvGeneral(x, weight, axes, []int{stride, stride}, [][2]int{{padding, padding}, {padding, padding}},
 		nil, nil, groups, 1)
 }
 
-// groupedPointwise is a 1x1 convolution in groups, as one matrix product for all groups.
-func groupedPointwise(x, weight *graph.Node, groups int) *graph.Node {
+// pointwise is a 1x1 convolution as one matrix product, for all groups at once; so is each of its gradients.
+func pointwise(x, weight *graph.Node, stride, groups int) *graph.Node {
+	if stride > 1 {
+		x = graph.Slice(x, graph.AxisRange(), graph.AxisRange().Stride(stride), graph.AxisRange().Stride(stride), graph.AxisRange())
+	}
 	n, height, width := x.Shape().Dim(0), x.Shape().Dim(1), x.Shape().Dim(2)
 	in, out := weight.Shape().Dim(1), weight.Shape().Dim(0)/groups
-	x = graph.Reshape(x, n*height*width, groups, in)
-	weight = graph.Reshape(weight, groups, out, in)
-	y := graph.DotGeneral(x, []int{2}, []int{1}, weight, []int{2}, []int{0}) // [groups, N H W, out]
-	return graph.Reshape(graph.Transpose(y, 0, 1), n, height, width, groups*out)
+	var y *graph.Node
+	if groups == 1 {
+		y = graph.DotGeneral(graph.Reshape(x, n*height*width, in), []int{1}, nil,
+			graph.Reshape(weight, out, in), []int{1}, nil)
+	} else {
+		y = graph.DotGeneral(graph.Reshape(x, n*height*width, groups, in), []int{2}, []int{1},
+			graph.Reshape(weight, groups, out, in), []int{2}, []int{0}) // [groups, N H W, out]
+		y = graph.Transpose(y, 0, 1)
+	}
+	return graph.Reshape(y, n, height, width, groups*out)
 }
