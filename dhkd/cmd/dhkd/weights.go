@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -32,15 +31,12 @@ type weightsCmd struct {
 	Verify  weightsVerifyCmd  `cmd:"" help:"Check a network's file, and its accuracy where the data are at hand."`
 }
 
-// resolveWeights returns the path of the file that a command's argument names.
-func resolveWeights(_ context.Context, ref string) (path string, err error) { return ref, nil }
-
 // architecture are the flags that say which network a file holds.
 type architecture struct {
 	Model       string `placeholder:"NAME" help:"The network, of \"dhkd list models\"; found from the file by default."`
 	Classes     int    `placeholder:"N" help:"Its classes; found from the file by default."`
-	AuxHead     string `enum:",none,linear,nonlinear" default:"" xor:"aux" placeholder:"KIND" help:"Its auxiliary head: none, linear or nonlinear; none with --model, else found from the file."`
-	DropAuxHead bool   `xor:"aux" help:"Leave the auxiliary head out, if there is one."`
+	AuxHead     string `enum:",none,linear,nonlinear" default:"" placeholder:"KIND" help:"Its auxiliary head, none with --model."`
+	DropAuxHead bool   `help:"Leave the auxiliary head out, if there is one."`
 }
 
 // loadedNetwork is a network with what its file said.
@@ -55,6 +51,9 @@ type loadedNetwork struct {
 
 // open reads a file of weights of any format and fits it to its network. The error names the file.
 func (a architecture) open(path string) (*loadedNetwork, error) {
+	if a.DropAuxHead && a.AuxHead != "" {
+		return nil, errors.New("--aux-head says what is kept, --drop-aux-head that nothing is: give one of them")
+	}
 	c, err := weights.Load(path)
 	if err != nil {
 		return nil, err
@@ -96,7 +95,10 @@ func (a architecture) fit(c *weights.Checkpoint) (*loadedNetwork, error) {
 	}
 	fitted, err := c.Fit(want, weights.FitOptions{DropAuxHead: a.DropAuxHead})
 	if err != nil {
-		return nil, fmt.Errorf("it is no %s: %w", about(config), err)
+		if a.Model != "" && a.AuxHead == "" && !a.DropAuxHead {
+			err = fmt.Errorf("%w (--aux-head and --drop-aux-head are about that head)", err)
+		}
+		return nil, fmt.Errorf("it cannot be used as %s: %w", about(config), err)
 	}
 	n.Network, n.Channels = &train.Network{Model: m, Weights: fitted.Tensors}, channels
 	n.Notes = slices.Concat(c.Notes, fitted.Notes)
@@ -131,22 +133,25 @@ func (a architecture) choose(backend compute.Backend, c *weights.Checkpoint, n *
 	if err != nil {
 		return zoo.Config{}, err
 	}
-	if len(fitting) == 0 {
-		return zoo.Config{}, errors.New("it fits no network of \"dhkd list models\"; with --model NAME --classes N the error " +
-			"says where it differs from that one")
-	}
-	all := describeAll(fitting)
-	fitting = slices.DeleteFunc(fitting, func(f zoo.Config) bool {
+	return a.only(fitting)
+}
+
+// only returns the one network that agrees with the flags.
+func (a architecture) only(fitting []zoo.Config) (zoo.Config, error) {
+	left := slices.DeleteFunc(slices.Clone(fitting), func(f zoo.Config) bool {
 		return a.Classes != 0 && f.Classes != a.Classes || a.AuxHead != "" && string(f.AuxHead) != a.AuxHead
 	})
-	switch len(fitting) {
-	case 0:
-		return zoo.Config{}, fmt.Errorf("it is not as --classes and --aux-head say, but fits %s", all)
-	case 1:
-		return fitting[0], nil
+	switch {
+	case len(fitting) == 0:
+		return zoo.Config{}, errors.New("it fits no network of \"dhkd list models\"; with --model NAME --classes N the " +
+			"error says where it differs from that one")
+	case len(left) == 0:
+		return zoo.Config{}, fmt.Errorf("it is not as --classes and --aux-head say: it fits %s", describeAll(fitting))
+	case len(left) == 1:
+		return left[0], nil
 	}
-	return zoo.Config{}, fmt.Errorf("it fits several networks, which the tensors do not tell apart: give --model, one of %s "+
-		"(with --classes %d --aux-head %s)", all, fitting[0].Classes, fitting[0].AuxHead)
+	return zoo.Config{}, fmt.Errorf("its tensors fit several networks: %s; choose by --model NAME --classes %d "+
+		"--aux-head %s", describeAll(left), left[0].Classes, left[0].AuxHead)
 }
 
 // initial returns the weights that the network needs for images with the channels that the file's first convolution
@@ -191,11 +196,11 @@ type weightsFile struct {
 	AuxHead      string   `json:"aux_head"`
 	How          string   `json:"architecture_known"`
 	Notes        []string `json:"notes"`
-	Next         string   `json:"next"` // a command or a line of Python
+	Next         string   `json:"next"` // a command, or a line of Python that loads the file
 }
 
-// report says what was written.
-func (n *loadedNetwork) report(out output, path, next string, asJSON bool) error {
+// report says what was written, and what can be done next, in words, with it.
+func (n *loadedNetwork) report(out output, path, words, next string, asJSON bool) error {
 	sum, size, err := fileSHA256(path)
 	if err != nil {
 		return err
@@ -209,7 +214,7 @@ func (n *loadedNetwork) report(out output, path, next string, asJSON bool) error
 	for _, note := range n.Notes {
 		fmt.Fprintf(out.stdout, "  %s\n", note)
 	}
-	fmt.Fprintf(out.stdout, "wrote %s (%d bytes, SHA-256 %s)\n%s\n", path, size, sum, next)
+	fmt.Fprintf(out.stdout, "wrote %s (%d bytes, SHA-256 %s)\n%s: %s\n", path, size, sum, words, next)
 	return nil
 }
 

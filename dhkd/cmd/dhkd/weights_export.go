@@ -20,12 +20,12 @@ const (
 
 type weightsExportCmd struct {
 	Net    string `arg:"" help:"A network's file: weights.safetensors of a run, or one that was imported."`
-	Format string `required:"" enum:"onnx,state-dict,safetensors" placeholder:"KIND" help:"onnx, state-dict or safetensors."`
+	Format string `required:"" enum:"onnx,state-dict,safetensors" placeholder:"KIND" help:"One of ${enum}."`
 	Out    string `required:"" placeholder:"FILE" help:"The file to write, .onnx or .safetensors."`
 	Force  bool   `help:"Replace a file that is there."`
 	architecture
 	FoldBatchNorm     bool `help:"ONNX: make each batch norm a part of the convolution before it."`
-	ImageSize         int  `placeholder:"N" help:"ONNX: height and width of the images; the data set's or the network's own by default."`
+	ImageSize         int  `placeholder:"N" help:"ONNX: height and width of images; the data set's by default."`
 	WithNormalisation bool `help:"ONNX: take pixels in [0, 1] and normalise them in the file."`
 	JSON              bool `help:"Print a JSON object."`
 }
@@ -40,7 +40,7 @@ onnx is for deployment (opset 17): images [batch, channels, height, width] in, t
 auxiliary head. state-dict is for load_state_dict in the PyTorch networks that the names are from (CRD, mdistiller,
 DHKD), auxiliary head included. safetensors is dhkd's own format. The last line printed says how to load the file.
 
-` + exits(exitOK, exitFailed, exitUsage)
+` + sourceHelp + exits(exitOK, exitFailed, exitUsage, exitMissing, exitInterrupted)
 }
 
 // Run exports.
@@ -48,28 +48,24 @@ func (c *weightsExportCmd) Run(ctx context.Context, out output) error {
 	if err := c.check(); err != nil {
 		return withCode(exitUsage, err)
 	}
-	path, err := resolveWeights(ctx, c.Net)
+	n, _, err := c.architecture.openReference(ctx, out, c.Net)
 	if err != nil {
 		return err
 	}
-	n, err := c.architecture.open(path)
-	if err != nil {
-		return withCode(exitUsage, err)
-	}
-	next := ""
+	words, next := "in Python", ""
 	switch c.Format {
 	case formatONNX:
 		next, err = c.exportONNX(n)
 	case formatStateDict:
-		next = fmt.Sprintf("in Python: network.load_state_dict(safetensors.torch.load_file(%q))", c.Out)
+		next = fmt.Sprintf("network.load_state_dict(safetensors.torch.load_file(%q))", c.Out)
 		err = weights.ExportStateDict(c.Out, n.Weights, n.Info.Metadata())
 	case formatSafetensors:
-		next, err = "next: dhkd weights verify "+c.Out, n.save(c.Out)
+		words, next, err = "next", "dhkd weights verify "+c.Out, n.save(c.Out)
 	}
 	if err != nil {
 		return err
 	}
-	return n.report(out, c.Out, next, c.JSON)
+	return n.report(out, c.Out, words, next, c.JSON)
 }
 
 func (c *weightsExportCmd) check() error {
@@ -112,7 +108,7 @@ func (c *weightsExportCmd) exportONNX(n *loadedNetwork) (next string, err error)
 	if c.WithNormalisation {
 		pixels = "pixels in [0, 1]"
 	}
-	next = fmt.Sprintf(`in Python: onnxruntime.InferenceSession(%q).run(None, {"images": images})  # float32 [n, %d, %d, %d], %s`,
+	next = fmt.Sprintf(`onnxruntime.InferenceSession(%q).run(None, {"images": images})  # float32 [n, %d, %d, %d], %s`,
 		c.Out, n.Channels, size[0], size[1], pixels)
 	return next, onnx.Export(c.Out, n.Network, onnx.Options{
 		Image: [3]int{size[0], size[1], n.Channels}, FoldBatchNorm: c.FoldBatchNorm, Normalize: c.WithNormalisation,

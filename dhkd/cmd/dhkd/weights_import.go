@@ -25,7 +25,7 @@ type weightsImportCmd struct {
 // provenance are the flags for what the new file says beside the architecture.
 type provenance struct {
 	Dataset  string    `placeholder:"NAME" help:"The data that it was trained on: ${datasets}, or another name."`
-	Mean     []float64 `placeholder:"M,..." help:"What images in [0, 1] are normalised with; the data set's own by default."`
+	Mean     []float64 `placeholder:"M,..." help:"Of each channel: images are normalised with (x - mean) / std, x in [0, 1]."`
 	Std      []float64 `placeholder:"S,..." help:"See --mean."`
 	Accuracy *float64  `placeholder:"PERCENT" help:"Top-1 on the test images, as published."`
 	Source   string    `placeholder:"URL" help:"Where it comes from; the file's name by default."`
@@ -37,13 +37,14 @@ func (weightsImportCmd) Help() string {
 
   dhkd weights import resnet32x4_vanilla/ckpt_epoch_240.pth --out resnet32x4.safetensors \
       --dataset cifar-100 --accuracy 79.42 --source https://github.com/HobbitLong/RepDistiller
+  dhkd weights import crd:resnet32x4 --out resnet32x4.safetensors
   dhkd weights import best.pth --out net.safetensors --model resnet18 --classes 100
 
 Reads a file of weights without running anything in it, fits it to its network name by name, and writes the file that
 dhkd evaluate and the other commands take. Names of known programs are translated; what does not fit exactly is refused
 with the names that are missing, unexpected or of another shape.
 
-` + exits(exitOK, exitFailed, exitUsage)
+` + sourceHelp + exits(exitOK, exitFailed, exitUsage, exitMissing, exitInterrupted)
 }
 
 // Run imports.
@@ -51,41 +52,46 @@ func (c *weightsImportCmd) Run(ctx context.Context, out output) error {
 	if filepath.Ext(c.Out) != extension {
 		return withCode(exitUsage, fmt.Errorf("--out %s: the name must end in %s", c.Out, extension))
 	}
-	return withCode(exitUsage, importWeights(ctx, out, c.File, c.Out, c.architecture, c.provenance, c.Force, c.JSON))
+	return importWeights(ctx, out, c.File, c.Out, c.architecture, c.provenance, c.Force, c.JSON)
 }
 
 func importWeights(ctx context.Context, out output, file, target string, a architecture, p provenance,
 	force, asJSON bool) error {
 	if err := refuseExisting(target, force); err != nil {
-		return err
+		return withCode(exitUsage, err)
 	}
-	path, err := resolveWeights(ctx, file)
+	n, r, err := a.openReference(ctx, out, file)
 	if err != nil {
 		return err
 	}
-	n, err := a.open(path)
-	if err != nil {
-		return err
-	}
-	if p.Source == "" && n.Info.Source == "" {
-		p.Source = filepath.Base(path)
-		if path != file { // a reference, which says more
-			p.Source = file
+	n.Info.Source = cmp.Or(p.Source, n.Info.Source)
+	if n.Info.Source == "" {
+		n.Info.Source = filepath.Base(file)
+		if r.Path != file { // a reference, which says more
+			n.Info.Source = file
 		}
 	}
 	if err := p.apply(n); err != nil {
-		return err
+		return withCode(exitUsage, err)
 	}
 	if err := n.save(target); err != nil {
-		return withCode(exitFailed, err)
+		return err
 	}
-	return n.report(out, target, "next: dhkd weights verify "+target, asJSON)
+	next := "dhkd weights verify " + target
+	if r.Teacher != nil && r.Teacher.Tolerance != 0 {
+		next += fmt.Sprintf(" --tolerance %g", r.Teacher.Tolerance)
+	}
+	return n.report(out, target, "next", next, asJSON)
 }
 
 // apply adds what the flags say to what the file says.
 func (p provenance) apply(n *loadedNetwork) error {
 	i := &n.Info
-	i.Dataset, i.Source, i.Licence = cmp.Or(p.Dataset, i.Dataset), cmp.Or(p.Source, i.Source), cmp.Or(p.Licence, i.Licence)
+	if p.Dataset != "" && i.Dataset != "" && p.Dataset != i.Dataset {
+		return fmt.Errorf("--dataset %s: it was trained on %q, as the file or the list of teachers says", p.Dataset,
+			i.Dataset)
+	}
+	i.Dataset, i.Licence = cmp.Or(p.Dataset, i.Dataset), cmp.Or(p.Licence, i.Licence)
 	if len(p.Mean) > 0 || len(p.Std) > 0 {
 		i.Mean, i.Std = p.Mean, p.Std
 	}
@@ -118,8 +124,8 @@ func (p provenance) apply(n *loadedNetwork) error {
 	if i.TestTop1 == nil {
 		for _, key := range []string{"accuracy", "best_acc", "best_value"} {
 			if value := n.Beside[key]; value != "" {
-				n.Notes = append(n.Notes, fmt.Sprintf("the file has %s = %s: if that is the accuracy of these weights in per cent, "+
-					"note it with --accuracy", key, printable(value)))
+				n.Notes = append(n.Notes, fmt.Sprintf("the file has %s = %s: if that is the accuracy of these weights "+
+					"in per cent, note it with --accuracy", key, printable(value)))
 			}
 		}
 	}
@@ -151,24 +157,25 @@ func (weightsConvertCmd) Help() string {
   dhkd weights convert ckpt_epoch_240.pth teacher.safetensors
   dhkd weights convert ckpt_epoch_240.pth teacher.onnx
 
-The same as dhkd weights import for an output of .safetensors, and as dhkd weights export for one of .onnx, without their
-options.
+The same as dhkd weights import for an output of .safetensors, and as dhkd weights export for one of .onnx, with few of
+their options.
 
-` + exits(exitOK, exitFailed, exitUsage)
+` + sourceHelp + exits(exitOK, exitFailed, exitUsage, exitMissing, exitInterrupted)
 }
 
 // Run converts.
 func (c *weightsConvertCmd) Run(ctx context.Context, out output) error {
 	switch ext := strings.ToLower(filepath.Ext(c.Out)); ext {
 	case extension:
-		return withCode(exitUsage, importWeights(ctx, out, c.In, c.Out, c.architecture, provenance{}, c.Force, c.JSON))
+		return importWeights(ctx, out, c.In, c.Out, c.architecture, provenance{}, c.Force, c.JSON)
 	case ".onnx":
 		e := weightsExportCmd{Net: c.In, Format: formatONNX, Out: c.Out, Force: c.Force, architecture: c.architecture,
 			JSON: c.JSON}
 		return e.Run(ctx, out)
 	case ".pth", ".pt", ".tar":
-		return withCode(exitUsage, errors.New("dhkd writes no pickles: use dhkd weights export --format state-dict, whose file "+
-			"PyTorch loads as a state dict"))
+		return withCode(exitUsage, errors.New("dhkd writes no pickles: use dhkd weights export --format state-dict, whose "+
+			"file PyTorch loads as a state dict"))
 	}
-	return withCode(exitUsage, fmt.Errorf("%s: the name must end in .safetensors or .onnx, which says what to write", c.Out))
+	return withCode(exitUsage, fmt.Errorf("%s: the name must end in .safetensors or .onnx, which says what to write",
+		c.Out))
 }

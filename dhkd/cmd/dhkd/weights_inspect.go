@@ -40,7 +40,7 @@ func (weightsInspectCmd) Help() string {
 Reads a file of weights without running anything in it, and says what it holds: format and layout, metadata, tensors,
 values that are NaN or infinite, and the networks of "dhkd list models" that it fits.
 
-` + exits(exitOK, exitFailed, exitUsage)
+` + sourceHelp + exits(exitOK, exitFailed, exitUsage, exitMissing, exitInterrupted)
 }
 
 // inspection is what the JSON says.
@@ -48,6 +48,7 @@ type inspection struct {
 	File     string            `json:"file"`
 	Bytes    int64             `json:"bytes"`
 	SHA256   string            `json:"sha256"`
+	Teacher  string            `json:"teacher,omitempty"` // its name in the list of teachers
 	Format   string            `json:"format"`
 	Layout   string            `json:"layout"`
 	Notes    []string          `json:"notes"`
@@ -74,13 +75,16 @@ type inspectedTensor struct {
 
 // Run inspects.
 func (c *weightsInspectCmd) Run(ctx context.Context, out output) error {
-	path, err := resolveWeights(ctx, c.File)
+	r, err := resolveWeights(ctx, out, c.File)
 	if err != nil {
 		return err
 	}
-	i, err := inspect(path)
+	i, err := inspect(r.Path)
 	if err != nil {
 		return withCode(exitUsage, err)
+	}
+	if r.Teacher != nil {
+		i.Teacher = r.Teacher.Reference
 	}
 	if c.JSON {
 		return out.json(i)
@@ -143,6 +147,9 @@ func (i *inspection) addFit(c zoo.Config) {
 func (i *inspection) write(w io.Writer, all bool) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "file\t%s, %d bytes\n\tSHA-256 %s\n", i.File, i.Bytes, i.SHA256)
+	if i.Teacher != "" {
+		fmt.Fprintf(t, "teacher\t%s\n", i.Teacher)
+	}
 	fmt.Fprintf(t, "format\t%s%s\n", i.Format, layoutText(i.Format, i.Layout))
 	for n, key := range slices.Sorted(maps.Keys(i.Metadata)) {
 		value := printable(i.Metadata[key])

@@ -22,10 +22,10 @@ const digestKey = "tensors_sha256"
 
 type weightsVerifyCmd struct {
 	Net       string  `arg:"" help:"A network's file: weights.safetensors of a run, or one that was imported."`
-	SHA256    string  `placeholder:"HEX" help:"The file's published SHA-256."`
+	SHA256    string  `name:"sha256" placeholder:"HEX" help:"The file's published SHA-256."`
 	Dataset   string  `placeholder:"NAME" help:"Evaluate on this data set (${datasets}), and download it if need be."`
 	Data      string  `placeholder:"PATH" help:"Your own copy of the data: a directory or file."`
-	Tolerance float64 `default:"0.1" placeholder:"POINTS" help:"By how many percentage points the accuracy may differ (${default})."`
+	Tolerance float64 `default:"0.1" placeholder:"POINTS" help:"Points that the accuracy may differ by (${default})."`
 	NoData    bool    `help:"Do not evaluate."`
 	JSON      bool    `help:"Print a JSON object."`
 	Quiet     bool    `short:"q" help:"Print no progress."`
@@ -42,7 +42,7 @@ Checks that the file is whole: that it has exactly the tensors of its network, f
 machine, it is evaluated, and the accuracy compared with the one in the file. Another backend or machine rounds
 otherwise, so that a few images in 10,000 may change sides: hence the tolerance.
 
-` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitInterrupted)
+` + sourceHelp + exits(exitOK, exitFailed, exitUsage, exitMissing, exitInterrupted)
 }
 
 // States of a check.
@@ -71,10 +71,11 @@ func (c *weightsVerifyCmd) Run(ctx context.Context, out output) error {
 	if !(c.Tolerance >= 0 && c.Tolerance <= 100) {
 		return withCode(exitUsage, fmt.Errorf("--tolerance: must be 0 to 100 points, is %v", c.Tolerance))
 	}
-	path, err := resolveWeights(ctx, c.Net)
+	r, err := resolveWeights(ctx, out, c.Net)
 	if err != nil {
 		return err
 	}
+	path := r.Path
 	v := &verification{File: path}
 	if v.SHA256, _, err = fileSHA256(path); err != nil {
 		return withCode(exitUsage, err)
@@ -122,7 +123,8 @@ func (c *weightsVerifyCmd) verify(ctx context.Context, out output, v *verificati
 		return err
 	}
 	if checkpoint.Metadata["format"] != weights.InfoFormat {
-		return withCode(exitUsage, fmt.Errorf("%s is not a network's file of dhkd: make one with dhkd weights import", v.File))
+		return withCode(exitUsage, fmt.Errorf("%s is not a network's file of dhkd: make one with dhkd weights import",
+			v.File))
 	}
 	n, err := architecture{}.fit(checkpoint)
 	if err != nil {
@@ -186,7 +188,8 @@ func (c *weightsVerifyCmd) evaluate(ctx context.Context, out output, n *loadedNe
 	case e.Difference == nil:
 		add(check, checkNone, "%s; the file has none of these images to compare it with", measured)
 	case math.Abs(*e.Difference) > c.Tolerance:
-		add(check, checkFailed, "%s, the file says %.2f %%: more than %g points apart", measured, *n.Info.TestTop1, c.Tolerance)
+		add(check, checkFailed, "%s, the file says %.2f %%: more than %g points apart", measured, *n.Info.TestTop1,
+			c.Tolerance)
 	default:
 		add(check, checkOK, "%s, the file says %.2f %% (tolerance %g points)", measured, *n.Info.TestTop1, c.Tolerance)
 	}
