@@ -12,7 +12,7 @@ import (
 )
 
 // ErrNotFound is wrapped by errors that say that a data set is not on this machine.
-var ErrNotFound = errors.New("not on this machine")
+var ErrNotFound = fetch.ErrNotFound
 
 // ErrChecksum is wrapped by errors that say that a file is not the published one.
 var ErrChecksum = fetch.ErrChecksum

@@ -42,11 +42,16 @@ type Runner struct {
 	Dir      string          // records go to Dir/experiment/profile/name-seedN/
 	Data     dataset.Options // where data are and whether to fetch them; its counts and seed are the recipe's
 	Progress Progress        // nil = none; see [NewProgress]
+	// AcceptTeacher uses published weights as a teacher even where their accuracy is not the published one, or their data
+	// set is another.
+	AcceptTeacher bool
 
 	data       *dataset.Set
 	dataKey    string
 	trainer    *train.Trainer
 	trainerKey string
+	teacher    *teacherFile       // of the last run that had one
+	checked    map[string]float64 // accuracies that were compared with published ones, by SHA-256
 }
 
 // Progress shows how runs get on.

@@ -73,25 +73,28 @@ func (j *job) setUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var teacher string
-	if j.trainer, teacher, err = j.prepare(set, j.recipe); err != nil {
+	var teacher *teacherFile
+	if j.trainer, teacher, err = j.prepare(ctx, set, j.recipe); err != nil {
 		return err
 	}
 	if err := j.trainer.Reset(j.recipe.Seed); err != nil {
 		return err
 	}
 	if j.record != nil {
-		if t := j.record.Teacher; t != nil && t.SHA256 != teacher {
-			return fmt.Errorf("the weights of its teacher, run %s, are not those that it was started with; "+
-				"move %s away to start it anew", j.recipe.Teacher.Run, j.dir)
+		if t := j.record.Teacher; t != nil && t.SHA256 != teacher.sha256 {
+			return fmt.Errorf("the weights of its teacher, %s, are not those that it was started with; "+
+				"move %s away to start it anew", teacher.name, j.dir)
 		}
 		return nil
+	}
+	if err := j.checkTeacher(ctx, teacher); err != nil {
+		return err
 	}
 	j.record = &record.Record{
 		Schema: record.SchemaVersion, Recipe: j.recipe, Status: record.Running, Started: j.started.UTC().Truncate(time.Second),
 		Environment: environment(ctx, j.Device), Data: describe(set, j.recipe.Dataset), Parameters: j.trainer.Parameters(),
 	}
-	if teacher != "" {
+	if teacher != nil {
 		j.record.Teacher, err = j.teacherRef(teacher)
 	}
 	return err

@@ -1,13 +1,12 @@
 package experiment
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -21,30 +20,28 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
-// prepare returns a trainer for the recipe, and the digest of the teacher's weights that it has. Runs that differ in
-// seed, learning rate or schedule alone share their programs.
-func (r *Runner) prepare(set *dataset.Set, recipe record.Recipe) (t *train.Trainer, teacher string, err error) {
+// prepare returns a trainer for the recipe, and the teacher that it has. Runs that differ in seed, learning rate or
+// schedule alone share their programs.
+func (r *Runner) prepare(ctx context.Context, set *dataset.Set, recipe record.Recipe) (t *train.Trainer, teacher *teacherFile,
+	err error) {
 	method, err := distill.New(recipe.Method)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	student, err := model(recipe.Model, set.Classes)
 	if err != nil {
-		return nil, "", fmt.Errorf("model: %w", err)
+		return nil, nil, fmt.Errorf("model: %w", err)
 	}
-	needsTeacher, path := method.Needs().Teacher, ""
-	if needsTeacher {
+	digest := ""
+	if method.Needs().Teacher {
 		if recipe.Teacher == nil {
-			return nil, "", fmt.Errorf("method %s learns from a teacher, and the recipe has none: set teacher.run",
-				method.Name())
+			return nil, nil, fmt.Errorf("method %s learns from a teacher, and the recipe has none: set teacher.run or "+
+				"teacher.weights", method.Name())
 		}
-		path = teacherWeights(r.Dir, recipe)
-		if teacher, err = fileSHA256(path); errors.Is(err, fs.ErrNotExist) {
-			return nil, "", fmt.Errorf("its teacher, run %s seed %d, has not been trained yet (%w)", recipe.Teacher.Run,
-				recipe.Teacher.Seed, err)
-		} else if err != nil {
-			return nil, "", err
+		if teacher, err = r.findTeacher(ctx, set, recipe); err != nil {
+			return nil, nil, err
 		}
+		digest = teacher.sha256
 	}
 	o := recipe.Optimizer
 	config := train.Config{
@@ -53,23 +50,21 @@ func (r *Runner) prepare(set *dataset.Set, recipe record.Recipe) (t *train.Train
 			SGD: train.SGD{Momentum: o.Momentum, WeightDecay: o.WeightDecay, ClipNorm: o.ClipNorm}},
 	}
 	o.LearningRate = 0
-	key, err := json.Marshal([]any{recipe.Dataset, recipe.Model, recipe.Method, o, teacher})
+	key, err := json.Marshal([]any{recipe.Dataset, recipe.Model, recipe.Method, o, digest})
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	if r.trainer != nil && r.trainerKey == string(key) {
 		return r.trainer, teacher, nil
 	}
 	r.Close()
-	if needsTeacher {
-		if config.Teacher, err = loadTeacher(path, recipe.Teacher.Model, set); err != nil {
-			return nil, "", fmt.Errorf("its teacher: %w; move the teacher's directory away and train it again", err)
-		}
+	if teacher != nil {
+		config.Teacher = teacher.network
 	}
-	if t, err = train.New(config); err != nil && needsTeacher {
-		return nil, "", fmt.Errorf("%w (the teacher's weights are %s)", err, path)
+	if t, err = train.New(config); err != nil && teacher != nil {
+		return nil, nil, fmt.Errorf("%w (the teacher's weights are %s)", err, teacher.path)
 	} else if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	r.trainer, r.trainerKey = t, string(key)
 	return t, teacher, nil
@@ -86,33 +81,6 @@ func (r *Runner) Close() {
 // WeightsPath is where a completed run's weights are stored under dir.
 func WeightsPath(dir string, r record.Recipe) string {
 	return filepath.Join(record.Dir(dir, r), WeightsFile)
-}
-
-// teacherWeights is the file that the teacher's run left.
-func teacherWeights(dir string, recipe record.Recipe) string {
-	run := record.Recipe{Experiment: recipe.Experiment, Profile: recipe.Profile, Name: recipe.Teacher.Run, Seed: recipe.Teacher.Seed}
-	return WeightsPath(dir, run)
-}
-
-func loadTeacher(path, name string, set *dataset.Set) (*train.Network, error) {
-	n, _, err := LoadNetwork(path)
-	if err != nil {
-		return nil, err
-	}
-	if n.Model.Name != name || n.Model.Classes != set.Classes {
-		return nil, fmt.Errorf("%s holds a %s of %d classes, the recipe needs a %s of %d", path, n.Model.Name,
-			n.Model.Classes, name, set.Classes)
-	}
-	return n, nil
-}
-
-// teacherRef identifies the teacher and evaluates it, since what a file says of itself is no measurement.
-func (j *job) teacherRef(digest string) (*record.TeacherRef, error) {
-	e, err := j.trainer.EvaluateTeacher()
-	if err != nil {
-		return nil, err
-	}
-	return &record.TeacherRef{Model: j.trainer.Teacher.Model.Name, Checkpoint: WeightsFile, SHA256: digest, Top1: e.Top1}, nil
 }
 
 // saveWeights writes the trained network with what is needed to use and to judge it.

@@ -12,6 +12,7 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
 	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+	"github.com/dhkd-lab/dhkd-go/dhkd/weights/teachers"
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
@@ -47,7 +48,14 @@ func Open(nameOrPath string) (*record.Experiment, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := record.Names{Models: zoo.Names(), Methods: distill.Names()}
+	known := record.Names{Models: zoo.Names(), Methods: distill.Names(), Teachers: map[string]string{}}
+	published, err := teachers.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range published {
+		known.Teachers[t.Reference] = t.Model
+	}
 	for _, info := range dataset.List() {
 		known.Datasets = append(known.Datasets, info.Name)
 	}

@@ -13,10 +13,12 @@ import (
 
 // Selection picks runs of an experiment.
 type Selection struct {
-	Runs  []string                 // names; all that fit when empty
-	Seeds []uint64                 // in place of each run's own when not empty
-	Set   []string                 // overrides, "optimizer.learning_rate=0.1"
-	Fit   func(record.Recipe) bool // nil = all
+	Runs  []string // names; all that fit when empty
+	Seeds []uint64 // in place of each run's own when not empty
+	Set   []string // overrides, "optimizer.learning_rate=0.1"
+	// Teacher, unless nil, is in place of the teacher of each run that has one.
+	Teacher *record.Teacher
+	Fit     func(record.Recipe) bool // nil = all
 }
 
 // Select resolves the selected runs, in the experiment's order.
@@ -41,6 +43,9 @@ func Select(e *record.Experiment, s Selection) ([]record.Recipe, error) {
 			recipe, err := e.Resolve(run.Recipe.Name, seed)
 			if err != nil {
 				return nil, err
+			}
+			if s.Teacher != nil && recipe.Teacher != nil {
+				recipe.Teacher = new(*s.Teacher)
 			}
 			if recipe, err = Override(recipe, s.Set); err != nil {
 				return nil, err
@@ -77,7 +82,7 @@ func WithTeachers(e *record.Experiment, recipes []record.Recipe, set []string) (
 		} else {
 			known[key] = true
 		}
-		if r.Teacher != nil {
+		if r.Teacher != nil && r.Teacher.Weights == "" {
 			teacher, err := e.Resolve(r.Teacher.Run, r.Teacher.Seed)
 			if err != nil {
 				return err

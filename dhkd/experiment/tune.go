@@ -73,7 +73,7 @@ func (r *Runner) candidate(ctx context.Context, e *record.Experiment, name strin
 		recipe.Tuning = nil
 		return recipe
 	}
-	if recipe.Teacher != nil {
+	if recipe.Teacher != nil && recipe.Teacher.Weights == "" {
 		teacher, err := e.Resolve(recipe.Teacher.Run, recipe.Teacher.Seed)
 		if err != nil {
 			return 0, err

@@ -30,7 +30,8 @@ import (
 //	    optimizer: {learning_rate: 0.1} # momentum and weight_decay are the shared ones
 //
 // A run without a teacher of its own learns from the shared one, unless it is the shared one; teacher: none takes it
-// away.
+// away. teacher: {weights: crd:resnet32x4} learns from a published network, {weights: net.pth, model: resnet20} from a
+// file.
 type Experiment struct {
 	Name  string // a file name
 	Title string // the name if none was given
@@ -78,8 +79,9 @@ type run struct {
 }
 
 type teacher struct {
-	Run   string `yaml:"run"`
-	Model string `yaml:"model"` // may be left out: it is the run's
+	Run     string `yaml:"run"`
+	Weights string `yaml:"weights"`
+	Model   string `yaml:"model"` // may be left out: it is the run's, or the published teacher's
 }
 
 // ParseExperiment reads an experiment from YAML; name is the file's, for messages. Unknown and repeated keys, wrong
@@ -123,7 +125,7 @@ func (n Names) ParseExperiment(name string, data []byte) (*Experiment, error) {
 	}
 	for i := range e.Runs {
 		path := fmt.Sprintf("runs[%d]", i)
-		if p := e.linkTeacher(&e.Runs[i].Recipe); p != nil {
+		if p := e.linkTeacher(n, &e.Runs[i].Recipe); p != nil {
 			return nil, doc.problemAt(path, *p)
 		}
 		if p := e.Runs[i].Recipe.check(n); p != nil {
@@ -246,14 +248,47 @@ func (d *document) decodeRun(node ast.Node, i int, shared *file) (Run, error) {
 		Model: own.Model, Method: own.Method, Optimizer: own.Optimizer, Schedule: own.Schedule, BatchSize: own.BatchSize,
 		NonFinite: own.NonFinite, Tuning: own.Tuning}
 	if t := own.Teacher; t != nil && (t.Run != own.Name || d.positions[fmt.Sprintf("runs[%d].teacher", i)] != nil) {
-		r.Teacher = &Teacher{Run: t.Run, Model: t.Model}
+		r.Teacher = &Teacher{Run: t.Run, Weights: t.Weights, Model: t.Model}
+		d.replaceTeacher(fmt.Sprintf("runs[%d].teacher", i), r.Teacher)
 	}
 	return Run{Recipe: r.clone(), Seeds: slices.Clone(own.Seeds)}, nil
 }
 
-// linkTeacher fills in the model of a recipe's teacher from the run that trains it.
-func (e *Experiment) linkTeacher(r *Recipe) *problem {
+// replaceTeacher takes the shared teacher's run or weights away where the run gives the other.
+func (d *document) replaceTeacher(path string, t *Teacher) {
+	own := func(key string) bool { return d.positions[path+"."+key] != nil }
+	switch {
+	case own("weights") && !own("run"):
+		t.Run = ""
+	case own("run") && !own("weights") && t.Weights != "":
+		t.Weights = ""
+	default:
+		return
+	}
+	if !own("model") { // the shared one is that of another network
+		t.Model = ""
+	}
+}
+
+// linkTeacher fills in the model of a recipe's teacher from the run that trains it, or from the published ones.
+func (e *Experiment) linkTeacher(known Names, r *Recipe) *problem {
 	if r.Teacher == nil {
+		return nil
+	}
+	if t := r.Teacher; t.Weights != "" {
+		if t.Run != "" {
+			return &problem{"teacher.weights", "a teacher is a run or weights: both are given"}
+		}
+		published := known.Teachers[t.Weights]
+		if t.Model == "" {
+			t.Model = published
+		}
+		switch {
+		case t.Model == "":
+			return &problem{"teacher.model", "is missing: name the network that the weights are of"}
+		case published != "" && t.Model != published:
+			return &problem{"teacher.model", fmt.Sprintf("is %q, but %s is a %q", t.Model, t.Weights, published)}
+		}
 		return nil
 	}
 	from := e.run(r.Teacher.Run)

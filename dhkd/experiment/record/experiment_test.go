@@ -1,6 +1,7 @@
 package record_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"log"
 	"os"
@@ -100,7 +101,7 @@ func TestParseExperiment(t *testing.T) {
 		s := fmt.Sprint(r.Name, " ", r.Seed, " ", r.Model.Name, " ", r.Model.AuxHead, " ", r.Optimizer.LearningRate, " ",
 			r.Optimizer.WeightDecay, " ", r.NonFinite)
 		if r.Teacher != nil {
-			s += fmt.Sprint(" <- ", *r.Teacher)
+			s += fmt.Sprintf(" <- {%s %s %d}", r.Teacher.Model, r.Teacher.Run, r.Teacher.Seed)
 		}
 		got = append(got, s)
 	}
@@ -136,6 +137,37 @@ func TestParseExperiment(t *testing.T) {
 	}
 }
 
+// A run's own weights replace the shared teacher, and a run's own run shared weights.
+func TestTeacherWeights(t *testing.T) {
+	names := record.Names{Teachers: map[string]string{"crd:vgg13": "vgg13"}}
+	for shared, want := range map[string][2]string{
+		"run: teacher":                      {"teacher resnet20", "crd:vgg13 vgg13"},
+		"weights: net.pth, model: resnet56": {"net.pth resnet56", "crd:vgg13 vgg13"},
+	} {
+		text := strings.Replace(quickstart(t), "{run: teacher}", "{"+shared+"}", 1)
+		text = strings.Replace(text, "    label: KD\n", "    teacher: {weights: 'crd:vgg13'}\n", 1)
+		text = strings.Replace(text, "    seeds: [1]\n", "    seeds: [1]\n    teacher: none\n", 1)
+		e, err := names.ParseExperiment("f.yaml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got [2]string
+		for i, run := range []string{"binarykl", "kd"} {
+			r, err := e.Resolve(run, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[i] = r.Teacher.Run + r.Teacher.Weights + " " + r.Teacher.Model
+			if text, err := json.Marshal(r.Teacher); err != nil || strings.Contains(string(text), `:""`) {
+				t.Errorf("%s, %v", text, err)
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %v, want %v", shared, got, want)
+		}
+	}
+}
+
 // Teachers come first, also those of teachers; a student's teacher is that of its own seed where there is one.
 func TestTeacherOrder(t *testing.T) {
 	text := strings.Replace(quickstart(t), "seeds: [1]\n", "seeds: [1, 3]\n    teacher: {run: giant}\n"+
@@ -164,6 +196,7 @@ func TestParseExperimentErrors(t *testing.T) {
 		Datasets: []string{"fashion-pairs-100", "cifar-100"},
 		Models:   []string{"resnet8", "resnet20"},
 		Methods:  []string{"ce", "kd", "binarykl", "ce+binarykl", "dhkd"},
+		Teachers: map[string]string{"crd:vgg13": "vgg13"},
 	}
 	for _, test := range []struct{ old, new, want string }{
 		{"batch_size: 64", "batchsize: 64", `f.yaml:10:1: batchsize: unknown key; did you mean batch_size?`},
@@ -223,6 +256,10 @@ func TestParseExperimentErrors(t *testing.T) {
 			`teacher.model: is "resnet8", but run teacher trains "resnet20"`},
 		{"    seeds: [1]\n", "    teacher: {run: kd}\n", `learns from itself`},
 		{"    seeds: [1]\n", "    teacher: {run: teacher}\n", `runs[6].teacher.run: a run cannot learn from itself`},
+		{"{run: teacher}", "{run: teacher, weights: net.pth}", `f.yaml:9:34: teacher.weights: a teacher is a run or weights`},
+		{"{run: teacher}", "{weights: net.pth}", `runs[1].teacher.model: is missing: name the network`},
+		{"{run: teacher}", "{weights: 'crd:vgg13', model: vgg8}", `teacher.model: is "vgg8", but crd:vgg13 is a "vgg13"`},
+		{"{run: teacher}", `{weights: "a\eb", model: vgg8}`, `teacher.weights: must be one line`},
 		{"{run: teacher}", "&t {run: teacher}", `f.yaml:9:10: anchors, aliases and merge keys are not supported`},
 		{"{run: teacher}", "!!map {run: teacher}", `not supported`},
 		{"profile: offline", "profile: offline\n---\nname: x", "documents"},
@@ -325,7 +362,11 @@ var recipes = rapid.Custom(func(t *rapid.T) record.Recipe {
 	for m := 10; m < 90 && rapid.Bool().Draw(t, "more"); m += 10 {
 		r.Schedule.Milestones = append(r.Schedule.Milestones, m)
 	}
-	if rapid.Bool().Draw(t, "taught") {
+	switch rapid.IntRange(0, 2).Draw(t, "taught") {
+	case 2:
+		r.Teacher = &record.Teacher{Model: name.Draw(t, "teacher"), Weights: rapid.SampledFrom([]string{
+			"crd:resnet32x4", "hf://o/r/f.bin@main", "C:\\a b.pth", "./x: y.pth", "null"}).Draw(t, "weights")}
+	case 1:
 		r.Teacher = &record.Teacher{Model: name.Draw(t, "teacher"), Run: "t" + r.Name,
 			Seed: rapid.Uint64().Draw(t, "teacher's seed")}
 	}

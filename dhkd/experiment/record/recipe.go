@@ -47,12 +47,15 @@ type Model struct {
 	AuxHead string `yaml:"aux_head" json:"aux_head"` // "none", "linear" or "nonlinear"
 }
 
-// Teacher names the network that is learnt from and the run that trained it.
+// Teacher names the network that is learnt from, and the run that trained it or the file that has it.
 type Teacher struct {
 	Model string `yaml:"model" json:"model"` // "resnet20"
 	// Run is the name of the run of the same experiment that trains it.
-	Run string `yaml:"run" json:"run"`
-	// Seed is that run's seed.
+	Run string `yaml:"run,omitempty" json:"run,omitempty"`
+	// Weights is in place of a run: a file, "hf://organisation/repository/file", or a published teacher,
+	// "crd:resnet32x4".
+	Weights string `yaml:"weights,omitempty" json:"weights,omitempty"`
+	// Seed is that run's seed; 0 with weights.
 	Seed uint64 `yaml:"seed" json:"seed"`
 }
 

@@ -101,4 +101,8 @@ type TeacherRef struct {
 	Checkpoint string  `json:"checkpoint"` // file name
 	SHA256     string  `json:"sha256"`     // of that file
 	Top1       float64 `json:"test_top1"`  // re-evaluated before use, per cent
+	// Of a teacher that no run of the experiment trained:
+	Reference string   `json:"reference,omitempty"`      // how the recipe names it
+	Published *float64 `json:"published_top1,omitempty"` // per cent, as who made it says
+	Checked   *float64 `json:"checked_top1,omitempty"`   // ours, on the images that the published accuracy is of
 }

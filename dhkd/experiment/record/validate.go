@@ -20,6 +20,8 @@ var (
 // Names lists what exists, to be checked against. An empty list accepts any name: this package knows no registry.
 type Names struct {
 	Datasets, Models, Methods []string
+	// Teachers are the models of published teachers by reference, so that a recipe need not name them.
+	Teachers map[string]string
 }
 
 // fileName is what an experiment's or a run's name must be: it becomes a directory.
@@ -81,8 +83,15 @@ func (r Recipe) check(known Names) *problem {
 	require(r.Dataset.Pad == 0 || r.Dataset.Augment == "crop-flip", "dataset.pad", "needs augment: crop-flip")
 
 	if r.Teacher != nil {
-		name("teacher.run", r.Teacher.Run)
-		require(r.Teacher.Run != r.Name, "teacher.run", "a run cannot learn from itself")
+		if t := r.Teacher; t.Weights == "" {
+			name("teacher.run", t.Run)
+			require(t.Run != r.Name, "teacher.run", "a run cannot learn from itself")
+		} else {
+			require(t.Run == "", "teacher.weights", "a teacher is a run or weights: both are given")
+			require(printable(t.Weights) && len(t.Weights) <= 500, "teacher.weights",
+				"must be one line of at most 500 printable characters")
+			require(t.Seed == 0, "teacher.seed", "is a run's: weights have none")
+		}
 		require(r.Teacher.Model != "", "teacher.model", "is missing") // known or not is its own run's problem
 	}
 	oneOf("model.name", r.Model.Name, known.Models)

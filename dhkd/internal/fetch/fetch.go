@@ -20,6 +20,9 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/internal/safefile"
 )
 
+// ErrNotFound is wrapped by errors that say that something is not on this machine, and could not be fetched.
+var ErrNotFound = errors.New("not on this machine")
+
 // ErrChecksum is wrapped by errors that say that a file is not the published one.
 var ErrChecksum = errors.New("wrong SHA-256")
 

@@ -81,19 +81,19 @@ func TestArchive(t *testing.T) {
 func TestHostileArchives(t *testing.T) {
 	whole := archive(t, member{name: "d/a.pth", content: strings.Repeat("x", 5000)})
 	for name, c := range map[string]struct{ content, want string }{
-		"link":       {archive(t, member{"d/a.pth", "/etc/passwd", tar.TypeSymlink}), "is not a regular file"},
-		"hard link":  {archive(t, member{"d/a.pth", "d/b.pth", tar.TypeLink}), "is not a regular file"},
-		"directory":  {archive(t, member{"d/a.pth/", "", tar.TypeDir}), "is not a regular file"},
-		"twice":      {archive(t, member{name: "d/a.pth", content: "1"}, member{name: "d/./a.pth", content: "2"}), "twice"},
-		"traversal":  {archive(t, member{name: "../d/a.pth", content: "1"}), `has no d/a.pth, but "../d/a.pth"`},
-		"elsewhere":  {archive(t, member{name: "e/a.pth", content: "1"}), `has no d/a.pth, but "e/a.pth"`},
-		"cut":        {whole[:2000], "is damaged"},
-		"none":       {"<html>" + strings.Repeat(" ", 2000), "no tar archive"},
-		"empty":      {"", "has no d/a.pth"},
-		"cut gzip":   {zipped(t, whole)[:40], "damaged"},
-		"gzip bomb":  {zipped(t, archive(t, member{name: "d/b.pth", content: strings.Repeat("\x00", 8<<20)})), "far more than its size"},
-		"no gzip":    {"\x1f\x8bxxxxxxxxxxxx", "gzip"},
-		"PAX bomb":   {archive(t, member{name: strings.Repeat("d/", 100_000) + "a.pth", content: "1"}), "d/a.pth"},
+		"link":      {archive(t, member{"d/a.pth", "/etc/passwd", tar.TypeSymlink}), "is not a regular file"},
+		"hard link": {archive(t, member{"d/a.pth", "d/b.pth", tar.TypeLink}), "is not a regular file"},
+		"directory": {archive(t, member{"d/a.pth/", "", tar.TypeDir}), "is not a regular file"},
+		"twice":     {archive(t, member{name: "d/a.pth", content: "1"}, member{name: "d/./a.pth", content: "2"}), "twice"},
+		"traversal": {archive(t, member{name: "../d/a.pth", content: "1"}), `has no d/a.pth, but "../d/a.pth"`},
+		"elsewhere": {archive(t, member{name: "e/a.pth", content: "1"}), `has no d/a.pth, but "e/a.pth"`},
+		"cut":       {whole[:2000], "is damaged"},
+		"none":      {"<html>" + strings.Repeat(" ", 2000), "no tar archive"},
+		"empty":     {"", "has no d/a.pth"},
+		"cut gzip":  {zipped(t, whole)[:40], "damaged"},
+		"gzip bomb": {zipped(t, archive(t, member{name: "d/b.pth", content: strings.Repeat("\x00", 8<<20)})), "far more than its size"},
+		"no gzip":   {"\x1f\x8bxxxxxxxxxxxx", "gzip"},
+		"PAX bomb":  {archive(t, member{name: strings.Repeat("d/", 100_000) + "a.pth", content: "1"}), "d/a.pth"},
 	} {
 		dir := t.TempDir()
 		path, to := filepath.Join(dir, "x.tar"), filepath.Join(dir, "out", "a.pth")

@@ -139,8 +139,8 @@ func getHub(ctx context.Context, ref string, o Options) (string, error) {
 	repo.Verbosity = 0
 	info, err := describe(ctx, repo)
 	if err != nil {
-		return "", fmt.Errorf("the hub (HF_ENDPOINT, or else huggingface.co) does not tell what %s at %s has: %w; a repository "+
-			"that is not public needs HF_TOKEN", f.repo, f.revision, err)
+		return "", fmt.Errorf("%w, and the hub (HF_ENDPOINT, or else huggingface.co) does not tell what %s at %s has: %w; a "+
+			"repository that is not public needs HF_TOKEN", ErrNotFound, f.repo, f.revision, err)
 	}
 	file, blob, err := f.lookUp(info)
 	if err != nil {
@@ -150,7 +150,7 @@ func getHub(ctx context.Context, ref string, o Options) (string, error) {
 	target := filepath.Join(f.dir(), "blobs", blob)
 	if !isFile(target) {
 		if err := file.To(ctx, target); err != nil {
-			return "", err
+			return "", fmt.Errorf("%w, and it cannot be fetched: %w", ErrNotFound, err)
 		}
 	}
 	return f.store(info.CommitHash, target)

@@ -25,7 +25,7 @@ const (
 )
 
 // ErrNotFound is wrapped by errors that say that a teacher is neither on this machine nor could be fetched.
-var ErrNotFound = errors.New("not on this machine")
+var ErrNotFound = fetch.ErrNotFound
 
 // Options say how a reference is resolved.
 type Options struct {
@@ -182,7 +182,7 @@ func (t *Teacher) get(ctx context.Context, o Options) (string, error) {
 		}
 		problems = append(problems, err.Error())
 	}
-	return "", fmt.Errorf("cannot be fetched: %s%s", strings.Join(problems, "; "), t.otherwise(byHand, path))
+	return "", fmt.Errorf("%w, and it cannot be fetched: %s%s", ErrNotFound, strings.Join(problems, "; "), t.otherwise(byHand, path))
 }
 
 // otherwise says what helps where the file cannot be fetched.

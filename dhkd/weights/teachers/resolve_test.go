@@ -141,7 +141,7 @@ func TestDeadAndWrongLinks(t *testing.T) {
 		"wrong":   "urls: ['" + s.URL + "/wrong.pth'], sha256_prefix: '" + sum("weights")[:8] + "'",
 		"by-hand": "note: x",
 	})
-	err := refused(t, "mine:dead", "teacher mine:dead: cannot be fetched", s.URL+"/gone.pth answers 404 Not Found",
+	err := refused(t, "mine:dead", "teacher mine:dead: not on this machine, and it cannot be fetched: ", s.URL+"/gone.pth answers 404 Not Found",
 		"by hand from https://page and put it at ", "or give the path of a file, or train a resnet8: dhkd train")
 	// What the message says works.
 	_, rest, _ := strings.Cut(err.Error(), "put it at ")
