@@ -39,7 +39,7 @@ pinned() {
 	echo "installing $what in $venv" >&2
 	# shellcheck disable=SC2086
 	rm -rf "$venv" && python3 -m venv "$venv" &&
-		"$venv/bin/pip" install --quiet --disable-pip-version-check --no-input --require-hashes \
+		"$venv/bin/pip" install --quiet --disable-pip-version-check --no-input --no-compile --require-hashes \
 			$(printf -- '--requirement %s ' $list) &&
 		cat $list >"$venv/installed.txt"
 }
