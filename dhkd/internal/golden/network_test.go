@@ -37,6 +37,19 @@ func TestVerifyNetworksGo(t *testing.T) {
 	}
 }
 
+// TestVerifyFamilies runs a small model of each other family: where convolutions are large on XLA, else on the pure Go
+// backend, which has nothing to compile.
+func TestVerifyFamilies(t *testing.T) {
+	verify := func(backend compute.Backend, names ...string) {
+		for _, name := range names {
+			expectGood(t, verifyOne(t, backend, filepath.Join("testdata/families", name)))
+		}
+	}
+	verify(devicetest.Go(t).Backend, "model_wrn_16_1", "model_MobileNetV2_open", "model_ShuffleV1_open",
+		"model_ShuffleV2_open")
+	verify(devicetest.Open(t).Backend, "model_vgg8", "model_ResNet18_open")
+}
+
 func expectGood(t *testing.T, r golden.Result) {
 	t.Helper()
 	if w := r.Worst(); r.Failed() {

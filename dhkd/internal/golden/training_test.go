@@ -14,8 +14,9 @@ import (
 // TestTrajectoryFloat64 runs the training steps in float64, in which the reference is exact to the last digits, so
 // nothing can hide behind float32's tolerance.
 func TestTrajectoryFloat64(t *testing.T) {
-	for _, name := range []string{"train_resnet8_plain", "train_resnet8_ga_gc"} {
-		c, err := fixture.Load(filepath.Join("testdata/networks", name))
+	for _, name := range []string{"networks/train_resnet8_plain", "networks/train_resnet8_ga_gc",
+		"families/train_ShuffleV2_nonlinear_ga"} {
+		c, err := fixture.Load(filepath.Join("testdata", name))
 		if err != nil {
 			t.Fatal(err)
 		}
