@@ -139,6 +139,35 @@ func TestShapes(t *testing.T) {
 	}
 }
 
+// TestTorchvisionNames checks names and numbers of tensors of the nets with ImageNet's stem, so that torchvision's
+// weights fit (its state dicts have num_batches_tracked too).
+func TestTorchvisionNames(t *testing.T) {
+	for name, want := range map[string]struct {
+		tensors int
+		shapes  map[string]string
+	}{
+		"ResNet18_imagenet": {102, map[string]string{
+			"conv1.weight": "[64 3 7 7]", "bn1.running_var": "[64]", "layer1.1.conv2.weight": "[64 64 3 3]",
+			"layer2.0.downsample.0.weight": "[128 64 1 1]", "layer2.0.downsample.1.bias": "[128]", "fc.bias": "[1000]",
+		}},
+		"ResNet50_imagenet": {267, map[string]string{
+			"layer1.0.downsample.0.weight": "[256 64 1 1]", "layer3.5.conv2.weight": "[256 256 3 3]",
+			"layer4.2.bn3.weight": "[2048]", "fc.weight": "[1000 2048]",
+		}},
+	} {
+		weights := byName(initial(t, zoo.Config{Name: name, Classes: 1000}, 1))
+		if len(weights) != want.tensors {
+			t.Errorf("%s has %d tensors, want %d", name, len(weights), want.tensors)
+		}
+		for tensor, shape := range want.shapes {
+			w, ok := weights[tensor]
+			if !ok || fmt.Sprint(w.Value.Shape().Dimensions) != shape {
+				t.Errorf("%s: %s is %v, want %s", name, tensor, w.Value, shape)
+			}
+		}
+	}
+}
+
 // TestOneOutput runs a program of each output alone, of a model of each family.
 func TestOneOutput(t *testing.T) {
 	for _, name := range []string{"resnet8", "wrn_10_1", "vgg8", "ResNet18", "ResNet18_imagenet", "MobileNetV1",
