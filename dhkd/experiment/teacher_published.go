@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -21,41 +22,37 @@ import (
 
 // publishedTeacher fetches a teacher that others have trained, fits it to its network, and keeps it as a file of ours.
 func (r *Runner) publishedTeacher(ctx context.Context, set *dataset.Set, named *record.Teacher) (*teacherFile, error) {
+	wrap := func(err error) error { return fmt.Errorf("teacher %s: %w", named.Weights, err) }
+	if e, err := teachers.Lookup(named.Weights); err != nil {
+		return nil, err
+	} else if e != nil { // before anything is fetched
+		if err := r.fits(infoOf(e), named.Model, set); err != nil {
+			return nil, wrap(err)
+		}
+	}
 	found, err := teachers.Resolve(ctx, named.Weights, teachers.Options{Offline: !r.Data.Fetch, Progress: r.Data.Progress})
 	if err != nil {
 		return nil, err
 	}
 	t := &teacherFile{name: named.Weights, data: set, original: baseName(found), sha256: found.SHA256, reference: named.Weights,
-		tolerance: teachers.Tolerance}
+		tolerance: teachers.Tolerance, claim: "the file"}
 	if r.teacher.is(t, named.Model) {
 		return r.teacher, nil
-	}
-	info := weights.Info{Source: named.Weights}
-	if e := found.Teacher; e != nil {
-		t.tolerance = e.Tolerance
-		info = weights.Info{Architecture: e.Model, Classes: e.Classes, Dataset: e.Dataset, Mean: e.Mean, Std: e.Std,
-			TestTop1: e.Top1, Source: e.Reference, Licence: e.Licence}
-	}
-	wrap := func(err error) error { return fmt.Errorf("teacher %s: %w", t.name, err) }
-	if found.Teacher != nil {
-		if err := r.fits(info, named.Model, set); err != nil {
-			return nil, wrap(err)
-		}
 	}
 	c, err := weights.Load(found.Path)
 	if err != nil {
 		return nil, wrap(err)
 	}
-	if found.Teacher == nil {
-		if info, err = fileInfo(c); err != nil {
-			return nil, wrap(fmt.Errorf("%s: %w", found.Path, err))
-		}
-		if info.Source == "" {
-			info.Source = named.Weights
-		}
-		if err := r.fits(info, named.Model, set); err != nil {
-			return nil, wrap(err)
-		}
+	info, err := fileInfo(c)
+	if err != nil {
+		return nil, wrap(fmt.Errorf("%s: %w", found.Path, err))
+	}
+	if found.Teacher != nil {
+		info, t.tolerance, t.claim = infoOf(found.Teacher), found.Teacher.Tolerance, found.Teacher.Top1Source
+	}
+	info.Source = cmp.Or(info.Source, named.Weights)
+	if err := r.fits(info, named.Model, set); err != nil {
+		return nil, wrap(err)
 	}
 	info.Architecture, info.Classes, info.AuxHead = named.Model, set.Classes, string(dhkd.NoAuxHead)
 	t.published = &info
@@ -67,6 +64,12 @@ func (r *Runner) publishedTeacher(ctx context.Context, set *dataset.Set, named *
 	}
 	r.teacher = t
 	return t, nil
+}
+
+// infoOf is what the list says of a teacher.
+func infoOf(e *teachers.Teacher) weights.Info {
+	return weights.Info{Architecture: e.Model, Classes: e.Classes, Dataset: e.Dataset, Mean: e.Mean, Std: e.Std,
+		TestTop1: e.Top1, Source: e.Reference, Licence: e.Licence}
 }
 
 // fits checks what is said of a teacher against what the run needs.

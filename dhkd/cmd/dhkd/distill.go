@@ -2,12 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+	"github.com/dhkd-lab/dhkd-go/dhkd/weights/teachers"
 )
 
 type distillCmd struct {
 	selection
+	Teacher       string `placeholder:"REF" help:"A trained teacher in place of the experiment's: a file, hf://ORG/REPO/FILE, or one of \"dhkd list teachers\"."`
+	TeacherModel  string `placeholder:"NAME" help:"The network that --teacher is of; found from the file by default."`
+	AcceptTeacher bool   `help:"Use published weights though their accuracy is not the published one, or their data others."`
 	runFlags
 }
 
@@ -17,14 +23,36 @@ func (distillCmd) Help() string {
   dhkd distill quickstart --run dhkd
   dhkd distill quickstart --run dhkd,kd --seeds 1,2,3
   dhkd distill quickstart --run dhkd --set method.alpha=0.1 --out runs/alpha0.1
+  dhkd distill my.yaml --run dhkd --teacher crd:resnet32x4 --out runs/crd
 
 Trains the experiment's students that learn from a teacher, and the teacher first where it has not been trained. Ctrl-C
 finishes the step and saves; the same command continues. A run that is finished is kept.
+
+A teacher that others have trained (--teacher here, or teacher: {weights: REF} in the experiment) is fetched once, checked
+against its SHA-256 where that is known, and evaluated: it must have its published accuracy. It stays in the cache
+(DHKD_CACHE), or in the Hugging Face hub's (HF_HOME, HF_HUB_CACHE, HF_ENDPOINT and HF_TOKEN are those of Python).
+DHKD_MIRROR is an address that has copies of the files, DHKD_TEACHERS a file with teachers of your own.
 
 ` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitBusy, exitInterrupted)
 }
 
 // Run distils.
-func (c *distillCmd) Run(ctx context.Context, out output) error {
+func (c *distillCmd) Run(ctx context.Context, out output) (err error) {
+	if c.Teacher == "" && c.TeacherModel != "" {
+		return withCode(exitUsage, errors.New("--teacher-model says which network --teacher is of, which is missing"))
+	}
+	if c.Teacher != "" {
+		o := teachers.Options{}
+		if !c.Quiet {
+			o.Progress = downloadProgress(out.stderr)
+		}
+		if c.teacher, err = experiment.FindTeacher(ctx, c.Teacher, c.TeacherModel, o); err != nil {
+			if errors.Is(err, teachers.ErrNotFound) {
+				return err
+			}
+			return withCode(exitUsage, err)
+		}
+	}
+	c.acceptTeacher = c.AcceptTeacher
 	return c.do(ctx, out, c.runFlags, func(r record.Recipe) bool { return r.Teacher != nil })
 }

@@ -23,6 +23,7 @@ type listCmd struct {
 	Methods  listMethodsCmd  `cmd:"" help:"List the distillation methods."`
 	Datasets listDatasetsCmd `cmd:"" help:"List the data sets and where they are found."`
 	Recipes  listRecipesCmd  `cmd:"" help:"List the experiments that are part of the program."`
+	Teachers listTeachersCmd `cmd:"" help:"List published networks to distil from."`
 }
 
 type listModelsCmd struct {

@@ -29,7 +29,7 @@ type cli struct {
 	Doctor   doctorCmd   `cmd:"" help:"Say what dhkd finds on this machine, what is missing, and how to mend it."`
 	Setup    setupCmd    `cmd:"" help:"Install XLA, and Jupyter with its Go kernel."`
 	Data     dataCmd     `cmd:"" help:"Download, check and list data sets."`
-	List     listCmd     `cmd:"" help:"List models, methods, data sets and recipes."`
+	List     listCmd     `cmd:"" help:"List models, methods, data sets, recipes and teachers."`
 	Weights  weightsCmd  `cmd:"" help:"Import, export, inspect and verify files of weights."`
 	Verify   verifyCmd   `cmd:"" help:"Check this machine's numbers against reference numbers."`
 	Lab      labCmd      `cmd:"" help:"Open the notebooks in JupyterLab."`

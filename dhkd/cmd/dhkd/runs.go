@@ -20,6 +20,8 @@ type runFlags struct {
 	Data  string `placeholder:"PATH" help:"Your own copy of the data: a directory or file."`
 	JSON  bool   `help:"Print JSON: a line for each event, then the records' summary."`
 	Quiet bool   `short:"q" help:"Print no progress."`
+
+	acceptTeacher bool // see experiment.Runner
 }
 
 // open opens the device and returns a runner; close releases both.
@@ -36,7 +38,7 @@ func (f runFlags) open(ctx context.Context, out output) (r *experiment.Runner, c
 		mode = progress.Quiet
 	}
 	r = &experiment.Runner{Device: d, Dir: f.Out, Progress: progress.New(w, mode),
-		Data: dataset.Options{Dir: f.Data, Fetch: true}}
+		Data: dataset.Options{Dir: f.Data, Fetch: true}, AcceptTeacher: f.acceptTeacher}
 	if !f.Quiet {
 		r.Data.Progress = downloadProgress(out.stderr)
 		if !f.JSON {
@@ -95,6 +97,8 @@ type selection struct {
 	Seeds  []uint64 `placeholder:"N" help:"Seeds in place of the experiment's own."`
 	Set    []string `placeholder:"KEY=VALUE" sep:"none" help:"Override a key, as in method.alpha=0.5, with another --out."`
 	Print  bool     `help:"Print the resolved recipes as YAML and run nothing."`
+
+	teacher *record.Teacher // in place of the experiment's, unless nil
 }
 
 // recipes resolves the selected runs that fit, in the experiment's order.
@@ -103,7 +107,8 @@ func (s selection) recipes(fit func(record.Recipe) bool) (*record.Experiment, []
 	if err != nil {
 		return nil, nil, withCode(exitUsage, err)
 	}
-	recipes, err := experiment.Select(e, experiment.Selection{Runs: s.Runs, Seeds: s.Seeds, Set: s.Set, Fit: fit})
+	recipes, err := experiment.Select(e, experiment.Selection{Runs: s.Runs, Seeds: s.Seeds, Set: s.Set, Fit: fit,
+		Teacher: s.teacher})
 	return e, recipes, withCode(exitUsage, err)
 }
 

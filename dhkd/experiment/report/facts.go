@@ -64,9 +64,19 @@ func teacherOf(r *record.Record) []field {
 	return known(
 		field{"Model", t.Model},
 		field{"Test top-1, re-evaluated", fmt.Sprintf("%.2f %%", t.Top1)},
+		field{"Published as", t.Reference},
+		field{"Test top-1, as published", percent(t.Published)},
+		field{"Ours on the same images", percent(t.Checked)},
 		field{"Checkpoint", t.Checkpoint},
 		field{"SHA-256", t.SHA256},
 	)
+}
+
+func percent(value *float64) string {
+	if value == nil {
+		return ""
+	}
+	return fmt.Sprintf("%.2f %%", *value)
 }
 
 // dataOf describes the images, and the digests of the files that they were read from.

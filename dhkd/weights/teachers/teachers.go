@@ -72,6 +72,12 @@ func List() ([]Teacher, error) {
 	return all, nil
 }
 
+// Lookup returns the list's entry of that reference, or nil.
+func Lookup(reference string) (*Teacher, error) {
+	list, err := List()
+	return find(list, reference), err
+}
+
 // parse reads a list and checks its entries. Models and data sets are not looked up: an entry may be of one that is not
 // here.
 func parse(name string, data []byte) ([]Teacher, error) {
