@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that things are there, and installs what is missing:
 #
-#   scripts/need.sh compiler xla jupyter tensorboard exchange data browser
+#   scripts/need.sh compiler xla jupyter tensorboard onnx pytorch data browser
 #
 # xla, jupyter and data need .bin/dhkd (make build). What cannot be had is said on stderr, and the exit code is not 0.
 set -u
@@ -25,9 +25,11 @@ jupyter() {
 
 tensorboard() { pinned .cache/tensorboard scripts/tensorboard.txt TensorBoard; }
 
-exchange() {
-	pinned .cache/exchange "dhkd/internal/bench/requirements.txt scripts/exchange.txt" \
-		"ONNX Runtime and PyTorch (on Linux PyTorch brings CUDA's libraries, gigabytes)"
+onnx() { pinned .cache/onnx scripts/onnx.txt "ONNX Runtime"; }
+
+pytorch() {
+	pinned .cache/pytorch "dhkd/internal/bench/requirements.txt scripts/onnx.txt" \
+		"PyTorch (on Linux it brings CUDA's libraries, gigabytes)"
 }
 
 # pinned VENV REQUIREMENTS WHAT: Python packages for tests only, in a place of their own.
@@ -80,7 +82,7 @@ apt_install() {
 
 for what in "$@"; do
 	case $what in
-	compiler | xla | jupyter | tensorboard | exchange | data | browser) "$what" || exit ;;
+	compiler | xla | jupyter | tensorboard | onnx | pytorch | data | browser) "$what" || exit ;;
 	*) echo "need.sh: unknown: $what" >&2; exit 2 ;;
 	esac
 done

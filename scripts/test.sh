@@ -3,6 +3,7 @@
 #
 #   scripts/test.sh
 #   scripts/test.sh gofmt vet
+#   scripts/test.sh pytorch    (runs when named only: it installs PyTorch, gigabytes)
 #
 # What a check needs is installed first. A check that cannot be run is skipped, and the reason is printed; it counts as
 # failed where the environment variable CI is not empty.
@@ -10,13 +11,14 @@ set -u
 cd "$(dirname "$0")/.." || exit
 checks=(
 	build xla jupyter tensorboard data browser
-	gofmt vet staticcheck go_xla go_pure command_line exchange notebook report
+	gofmt vet staticcheck go_xla go_pure command_line onnx notebook report
 )
+when_named=(pytorch)
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 skipped=77 # the exit code of a check that cannot be run
 export DHKD_TENSORBOARD_PYTHON=${DHKD_TENSORBOARD_PYTHON:-$PWD/.cache/tensorboard/bin/python}
-exchange_python=$PWD/.cache/exchange/bin/python
-export DHKD_EXCHANGE_PYTHON=${DHKD_EXCHANGE_PYTHON:-$exchange_python}
+onnx_python=$PWD/.cache/onnx/bin/python pytorch_python=$PWD/.cache/pytorch/bin/python
+export DHKD_ONNX_PYTHON=${DHKD_ONNX_PYTHON:-$onnx_python} DHKD_PYTORCH_PYTHON=${DHKD_PYTORCH_PYTHON:-$pytorch_python}
 
 # --- what is needed
 
@@ -59,9 +61,14 @@ go_pure() { GOMLX_BACKEND=go go_test ./dhkd ./dhkd/nn ./dhkd/zoo ./dhkd/distill;
 
 command_line() { go_test ./dhkd/cmd/...; }
 
-exchange() {
-	[ "$DHKD_EXCHANGE_PYTHON" != "$exchange_python" ] || needs exchange || return
-	go_test ./dhkd/internal/exchange
+onnx() {
+	[ "$DHKD_ONNX_PYTHON" != "$onnx_python" ] || needs onnx || return
+	go_test -run ONNX ./dhkd/internal/exchange
+}
+
+pytorch() {
+	[ "$DHKD_PYTORCH_PYTHON" != "$pytorch_python" ] || needs pytorch || return
+	go_test -run StateDict ./dhkd/internal/exchange
 }
 
 # go_test ARGS...: shows the packages, the tests that were skipped with their reasons, and all of a failure.
@@ -91,9 +98,9 @@ report() { go_test -run 'InABrowser|TestOpen' ./dhkd/experiment/report ./dhkd/in
 
 ok=0 failed=() left=()
 for check in "${@:-${checks[@]}}"; do
-	case " ${checks[*]} " in
+	case " ${checks[*]} ${when_named[*]} " in
 	*" $check "*) ;;
-	*) echo "test.sh: no check is called $check; there are ${checks[*]}" >&2; exit 2 ;;
+	*) echo "test.sh: no check is called $check; there are ${checks[*]} ${when_named[*]}" >&2; exit 2 ;;
 	esac
 done
 for check in "${@:-${checks[@]}}"; do

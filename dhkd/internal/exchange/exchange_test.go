@@ -74,10 +74,19 @@ type file struct {
 // outputs are "logits" and "aux_logits", one image after the other.
 type outputs map[string][]float64
 
-// TestExportedFiles runs each network's files in Python: a state dict, and ONNX of one image and of several, without
-// and with the batch norms folded, with the auxiliary head and with the normalisation.
-func TestExportedFiles(t *testing.T) {
-	python := findPython(t)
+// TestONNX runs each network's ONNX files in ONNX Runtime: one image and several, without and with the batch norms
+// folded, with the auxiliary head and with the normalisation.
+func TestONNX(t *testing.T) {
+	testFiles(t, findPython(t, "DHKD_ONNX_PYTHON", "onnx", "onnx, onnxruntime, safetensors"), ".onnx")
+}
+
+// TestStateDict loads each network's state dict into the same network in PyTorch and runs it there.
+func TestStateDict(t *testing.T) {
+	testFiles(t, findPython(t, "DHKD_PYTORCH_PYTHON", "pytorch", "torch, safetensors"), ".safetensors")
+}
+
+// testFiles runs the files with that ending in Python and compares their outputs with this module's.
+func testFiles(t *testing.T, python, ending string) {
 	samples := small
 	if *all {
 		for _, name := range zoo.Names() {
@@ -91,7 +100,11 @@ func TestExportedFiles(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s, auxiliary head %s: %v", s.network, head, err)
 			}
-			files = append(files, made...)
+			for _, f := range made {
+				if filepath.Ext(f.Path) == ending {
+					files = append(files, f)
+				}
+			}
 		}
 	}
 	for i, got := range runInPython(t, python, files) {
@@ -281,17 +294,15 @@ func distance(got, want, of []float64) float64 {
 	return off / scale
 }
 
-// findPython is a Python that has what is needed.
-func findPython(t *testing.T) string {
+// findPython is a Python that can import the packages: the one that the variable names, else the one in .cache.
+func findPython(t *testing.T, variable, name, packages string) string {
 	t.Helper()
-	python := os.Getenv("DHKD_EXCHANGE_PYTHON")
+	python := os.Getenv(variable)
 	if python == "" {
-		python = filepath.Join("..", "..", "..", ".cache", "exchange", "bin", "python")
+		python = filepath.Join("..", "..", "..", ".cache", name, "bin", "python")
 	}
-	const packages = "onnx, onnxruntime, safetensors, torch"
 	if out, err := exec.Command(python, "-c", "import "+packages).CombinedOutput(); err != nil {
-		why := fmt.Sprintf("%s cannot import %s (%v) %s: set DHKD_EXCHANGE_PYTHON to a Python that can", python, packages,
-			err, out)
+		why := fmt.Sprintf("%s cannot import %s (%v) %s: set %s to a Python that can", python, packages, err, out, variable)
 		if os.Getenv("CI") != "" {
 			t.Fatal(why)
 		}

@@ -4,27 +4,29 @@ import json
 import pathlib
 import sys
 
-import onnx
-import onnxruntime
-import torch
-from safetensors.torch import load_file
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "bench"))
-import networks  # noqa: E402
+from safetensors.numpy import load_file
 
 
 def run_onnx(file, images):
+    import onnx
+    import onnxruntime
+
     onnx.checker.check_model(file["path"], full_check=True)
     session = onnxruntime.InferenceSession(file["path"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(None, {"images": images.numpy()})))
+    return dict(zip(names, session.run(None, {"images": images})))
 
 
 def run_state_dict(file, images):
+    import torch
+
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "bench"))
+    import networks
+
     network = networks.create(file["network"], file["classes"], file["aux_head"])
-    network.load_state_dict(load_file(file["path"]), strict=True)
+    network.load_state_dict({name: torch.tensor(value) for name, value in load_file(file["path"]).items()}, strict=True)
     with torch.no_grad():
-        logits, aux_logits = network.eval()(images)
+        logits, aux_logits = network.eval()(torch.tensor(images))
     return {"logits": logits} if aux_logits is None else {"logits": logits, "aux_logits": aux_logits}
 
 
