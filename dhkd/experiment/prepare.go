@@ -1,10 +1,12 @@
 package experiment
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -118,6 +120,12 @@ func LoadNetwork(path string) (n *train.Network, metadata map[string]string, err
 	m, err := zoo.New(zoo.Config{Name: metadata["architecture"], Classes: classes, AuxHead: dhkd.AuxHead(metadata["aux_head"])})
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if noted := metadata[weights.DigestKey]; noted != "" {
+		if digest, err := weights.Digest(values); err != nil || digest != noted {
+			return nil, nil, fmt.Errorf("%s: its weights are not those that it was written with, by the checksum in it (%w)", path,
+				cmp.Or(err, errors.New("the file is damaged or was changed")))
+		}
 	}
 	return &train.Network{Model: m, Weights: values}, metadata, nil
 }

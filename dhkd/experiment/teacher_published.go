@@ -112,7 +112,7 @@ func (r *Runner) fit(c *weights.Checkpoint, name string, set *dataset.Set) (*tra
 	if err != nil {
 		return nil, err
 	}
-	want, err := m.Initial(r.Device.Backend, [3]int{set.Height, set.Width, set.Channels}, 0)
+	want, err := m.Undrawn(r.Device.Backend, [3]int{set.Height, set.Width, set.Channels})
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,8 @@ type Options struct {
 	RNG *graph.Node
 	// NoDropout switches dropout off in training too, as the reference numbers have it.
 	NoDropout bool
+	// Undrawn leaves new variables at zero: for who needs their names and shapes only.
+	Undrawn bool
 	// Trace, if set, gets each layer as it is built.
 	Trace func(Layer)
 }
@@ -69,6 +71,9 @@ func (s *Scope) variable(dtype dtypes.DType, name string, init Initializer, dims
 			exceptions.Panicf("nn: variable %s has shape %s, the network needs %s", name, v.Shape(), want)
 		}
 		return v
+	}
+	if s.pass.Undrawn {
+		return s.variables.VariableWithValue(name, tensors.FromShape(shapes.Make(dtype, dims...)))
 	}
 	return s.variables.VariableWithValue(name, initialValue(dtype, s.pass.Seed, name, init, dims))
 }

@@ -117,11 +117,17 @@ func (t *Trainer) LoadCheckpoint(path, run string, plan Plan) (*Progress, error)
 // Metadata of a file with a network's weights.
 const weightsFormat = "dhkd-weights"
 
-// SaveNetwork writes a network's weights with what is needed to use them: the keys of metadata are added to the architecture.
+// SaveNetwork writes a network's weights with what is needed to use and to check them: the keys of metadata are added to
+// the architecture and the tensors' digest.
 func SaveNetwork(path string, n *Network, metadata map[string]string) error {
+	digest, err := weights.Digest(n.Weights)
+	if err != nil {
+		return err
+	}
 	metadata = maps.Clone(metadata)
 	maps.Copy(metadata, map[string]string{
-		"format": weightsFormat, "version": "1", "architecture": n.Model.Name,
+		weights.DigestKey: digest,
+		"format":          weightsFormat, "version": "1", "architecture": n.Model.Name,
 		"classes": fmt.Sprint(n.Model.Classes), "aux_head": string(n.Model.AuxHead),
 	})
 	return weights.SaveSafetensors(path, n.Weights, metadata)

@@ -40,7 +40,7 @@ func (t *Trainer) copies(scope string) (map[string]*tensors.Tensor, error) {
 
 // load sets the variables of a network to copies of the given tensors, whose names and shapes must be exactly the network's.
 func (t *Trainer) load(scope string, m *zoo.Model, values map[string]*tensors.Tensor) error {
-	weights, err := m.Initial(t.Backend, t.imageShape(), 0)
+	weights, err := m.Undrawn(t.Backend, t.imageShape())
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func Detect(backend compute.Backend, c *Checkpoint) (fitting []zoo.Config, err e
 		if err != nil {
 			return nil, err
 		}
-		want, err := m.Initial(backend, [3]int{m.Side, m.Side, 3}, 0)
+		want, err := m.Undrawn(backend, [3]int{m.Side, m.Side, 3})
 		if err != nil {
 			return nil, err
 		}

@@ -224,3 +224,26 @@ func file(header string, data int) []byte {
 	content := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
 	return append(append(content, header...), make([]byte, data)...)
 }
+
+// TestHeaderThatStartsLikeAPickle loads a file whose first byte, of its header's length, is that of a pickle.
+func TestHeaderThatStartsLikeAPickle(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "net.safetensors")
+	values := map[string]*tensors.Tensor{"w": tensors.FromValue([]float32{1, 2})}
+	for padding := range 512 {
+		if err := weights.SaveSafetensors(path, values, map[string]string{"x": strings.Repeat("x", padding)}); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data[0] == 0x80 {
+			c, err := weights.Load(path)
+			if err != nil || c.Format != weights.FormatSafetensors {
+				t.Errorf("%+v, error %v", c, err)
+			}
+			return
+		}
+	}
+	t.Fatal("no header had a length that starts with 0x80")
+}

@@ -4,6 +4,7 @@ package weights
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -76,6 +77,9 @@ func load(f io.ReaderAt, size int64) (c *Checkpoint, err error) {
 		return nil, errors.New("it is empty")
 	case bytes.HasPrefix(start, []byte("PK\x03\x04")):
 		return loadTorch(FormatTorchZip, f, size, openZip)
+	// The length of its header, which comes first, may start like a pickle. No pickle starts like a length that fits.
+	case len(start) > 8 && start[8] == '{' && binary.LittleEndian.Uint64(start) <= uint64(size):
+		return loadSafetensors(f, size)
 	case start[0] == 0x80:
 		return loadTorch(FormatTorchLegacy, f, size, openLegacy)
 	case len(start) > 8 && start[8] == '{':

@@ -24,9 +24,18 @@ type Weight struct {
 
 // Initial returns the network's weights with the initial values of that seed, in the order of the layers. The image
 // shape is height, width, channels; an error says why the network cannot take it. Nothing is compiled.
-func (m *Model) Initial(backend compute.Backend, image [3]int, seed uint64) (weights []Weight, err error) {
+func (m *Model) Initial(backend compute.Backend, image [3]int, seed uint64) ([]Weight, error) {
+	return m.weights(backend, image, nn.Options{Training: true, Seed: seed, NoDropout: true})
+}
+
+// Undrawn is [Model.Initial] without the work of drawing initial values: all are zero.
+func (m *Model) Undrawn(backend compute.Backend, image [3]int) ([]Weight, error) {
+	return m.weights(backend, image, nn.Options{Training: true, NoDropout: true, Undrawn: true})
+}
+
+func (m *Model) weights(backend compute.Backend, image [3]int, o nn.Options) (weights []Weight, err error) {
 	err = m.trace(backend, image, func(variables *model.Scope, images *graph.Node) {
-		m.Forward(nn.New(variables, nn.Options{Training: true, Seed: seed, NoDropout: true}), images)
+		m.Forward(nn.New(variables, o), images)
 		for v := range variables.IterVariables() {
 			weights = append(weights, Weight{v.Name(), v.MustValue(), v.Trainable})
 		}
@@ -61,7 +70,7 @@ func (m *Model) Describe(backend compute.Backend, image [3]int) (*Description, e
 		for _, head := range dhkd.AuxHeads { // on one set of variables, first without
 			with := *m
 			with.AuxHead = head
-			var options nn.Options
+			options := nn.Options{Undrawn: true}
 			if head == dhkd.NoAuxHead {
 				options.Trace = func(l nn.Layer) { d.MultiplyAdds += multiplyAdds(l) }
 			}

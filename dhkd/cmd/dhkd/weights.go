@@ -158,12 +158,12 @@ func (a architecture) only(fitting []zoo.Config) (zoo.Config, error) {
 // reads.
 func initial(backend compute.Backend, m *zoo.Model, c *weights.Checkpoint) (w []zoo.Weight, channels int, err error) {
 	const usual, most = 3, 16
-	if w, err = m.Initial(backend, [3]int{m.Side, m.Side, usual}, 0); err != nil {
+	if w, err = m.Undrawn(backend, [3]int{m.Side, m.Side, usual}); err != nil {
 		return nil, 0, err
 	}
 	if first := c.Tensors[w[0].Name]; first != nil && first.Rank() == 4 {
 		if n := first.Shape().Dimensions[1]; n != usual && n >= 1 && n <= most {
-			w, err = m.Initial(backend, [3]int{m.Side, m.Side, n}, 0)
+			w, err = m.Undrawn(backend, [3]int{m.Side, m.Side, n})
 			return w, n, err
 		}
 	}

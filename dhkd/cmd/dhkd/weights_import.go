@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/train"
+	"github.com/dhkd-lab/dhkd-go/dhkd/weights"
 )
 
 const extension = ".safetensors"
@@ -135,11 +136,11 @@ func (p provenance) apply(n *loadedNetwork) error {
 // save writes the network as dhkd's own file.
 func (n *loadedNetwork) save(path string) error {
 	metadata := n.Info.Metadata()
-	digest, err := tensorsSHA256(n.Weights)
+	digest, err := weights.Digest(n.Weights)
 	if err != nil {
 		return err
 	}
-	metadata[digestKey] = digest
+	metadata[weights.DigestKey] = digest
 	return train.SaveNetwork(path, n.Network, metadata)
 }
 

@@ -3,22 +3,13 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strings"
-
-	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment"
 	"github.com/dhkd-lab/dhkd-go/dhkd/weights"
 )
-
-// digestKey is the key, in the metadata of a file that dhkd weights wrote, of [tensorsSHA256].
-const digestKey = "tensors_sha256"
 
 type weightsVerifyCmd struct {
 	Net       string  `arg:"" help:"A network's file: weights.safetensors of a run, or one that was imported."`
@@ -132,11 +123,11 @@ func (c *weightsVerifyCmd) verify(ctx context.Context, out output, v *verificati
 		return nil
 	}
 	add("network", checkOK, "%s: %d tensors, all there, all finite", about(n.Model.Config), len(n.Weights))
-	digest, err := tensorsSHA256(n.Weights)
+	digest, err := weights.Digest(n.Weights)
 	if err != nil {
 		return err
 	}
-	switch noted := checkpoint.Metadata[digestKey]; noted {
+	switch noted := checkpoint.Metadata[weights.DigestKey]; noted {
 	case "":
 		add("tensors", checkNone, "the file notes no checksum of its tensors")
 	case digest:
@@ -194,18 +185,4 @@ func (c *weightsVerifyCmd) evaluate(ctx context.Context, out output, n *loadedNe
 		add(check, checkOK, "%s, the file says %.2f %% (tolerance %g points)", measured, *n.Info.TestTop1, c.Tolerance)
 	}
 	return nil
-}
-
-// tensorsSHA256 is the digest of tensors whatever the file that they are in: of name, type, shape and values of each,
-// by name.
-func tensorsSHA256(values map[string]*tensors.Tensor) (string, error) {
-	h := sha256.New()
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		t := values[name]
-		fmt.Fprintf(h, "%q %s %v\n", name, t.DType(), t.Shape().Dimensions)
-		if err := t.ConstBytes(func(data []byte) { h.Write(data) }); err != nil {
-			return "", fmt.Errorf("tensor %s: %w", name, err)
-		}
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

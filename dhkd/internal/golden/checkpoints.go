@@ -49,7 +49,7 @@ func verifyCheckpoints(ctx context.Context, backend compute.Backend, c *fixture.
 	if err != nil {
 		return err
 	}
-	want, err := m.Initial(backend, image, 0)
+	want, err := m.Undrawn(backend, image)
 	if err != nil {
 		return err
 	}

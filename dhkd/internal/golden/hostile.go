@@ -51,7 +51,7 @@ func verifyHostile(ctx context.Context, backend compute.Backend, c *fixture.Case
 	if err != nil {
 		return err
 	}
-	want, err := m.Initial(backend, [3]int{m.Side, m.Side, 3}, 0)
+	want, err := m.Undrawn(backend, [3]int{m.Side, m.Side, 3})
 	if err != nil {
 		return err
 	}
