@@ -58,12 +58,14 @@ func (r *Runner) findTeacher(ctx context.Context, set *dataset.Set, recipe recor
 
 // is says whether t, of the run before, is what other would be when loaded.
 func (t *teacherFile) is(other *teacherFile, model string) bool {
-	return t != nil && t.name == other.name && t.data == other.data && t.sha256 == other.sha256 && t.network.Model.Name == model
+	return t != nil && t.name == other.name && t.data == other.data && t.sha256 == other.sha256 &&
+		t.network.Model.Name == model
 }
 
 // teacherWeights is the file that the teacher's run left.
 func teacherWeights(dir string, recipe record.Recipe) string {
-	run := record.Recipe{Experiment: recipe.Experiment, Profile: recipe.Profile, Name: recipe.Teacher.Run, Seed: recipe.Teacher.Seed}
+	run := record.Recipe{Experiment: recipe.Experiment, Profile: recipe.Profile, Name: recipe.Teacher.Run,
+		Seed: recipe.Teacher.Seed}
 	return WeightsPath(dir, run)
 }
 
@@ -86,7 +88,8 @@ func (j *job) checkTeacher(ctx context.Context, t *teacherFile) error {
 	}
 	p := t.published
 	if p.TestTop1 == nil || p.Dataset != t.data.Name {
-		j.Progress.Note(fmt.Sprintf("teacher %s: no published accuracy on %s is known to compare with", t.name, t.data.Name))
+		j.Progress.Note(fmt.Sprintf("teacher %s: no published accuracy on %s is known to compare with", t.name,
+			t.data.Name))
 		return nil
 	}
 	if _, done := j.checked[t.sha256]; done {
@@ -100,8 +103,8 @@ func (j *job) checkTeacher(ctx context.Context, t *teacherFile) error {
 	if err != nil {
 		return fmt.Errorf("teacher %s: %w", t.name, err)
 	}
-	found := fmt.Sprintf("teacher %s: %.2f %% on the test images of %s, %.2f %% according to %s", t.name, e.Top1, e.Data.Name,
-		*p.TestTop1, t.claim)
+	found := fmt.Sprintf("teacher %s: %.2f %% on the test images of %s, %.2f %% according to %s", t.name, e.Top1,
+		e.Data.Name, *p.TestTop1, t.claim)
 	tolerance := max(t.tolerance, 200/float64(max(1, e.Images))) // two images may round another way
 	if math.Abs(e.Top1-*p.TestTop1) > tolerance {
 		if !j.AcceptTeacher {

@@ -30,7 +30,8 @@ func (r *Runner) publishedTeacher(ctx context.Context, set *dataset.Set, named *
 			return nil, wrap(err)
 		}
 	}
-	found, err := teachers.Resolve(ctx, named.Weights, teachers.Options{Offline: !r.Data.Fetch, Progress: r.Data.Progress})
+	found, err := teachers.Resolve(ctx, named.Weights,
+		teachers.Options{Offline: !r.Data.Fetch, Progress: r.Data.Progress})
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +58,8 @@ func (r *Runner) publishedTeacher(ctx context.Context, set *dataset.Set, named *
 	info.Architecture, info.Classes, info.AuxHead = named.Model, set.Classes, string(dhkd.NoAuxHead)
 	t.published = &info
 	if t.network, err = r.fit(c, named.Model, set); err != nil {
-		return nil, wrap(fmt.Errorf("%s is no %s of %d classes for %s: %w", found.Path, named.Model, set.Classes, set.Name, err))
+		return nil, wrap(fmt.Errorf("%s is no %s of %d classes for %s: %w", found.Path, named.Model, set.Classes, set.Name,
+			err))
 	}
 	if t.path, err = convert(t); err != nil {
 		return nil, wrap(err)
@@ -80,18 +82,21 @@ func (r *Runner) fits(info weights.Info, model string, set *dataset.Set) error {
 	case info.Classes != 0 && info.Classes != set.Classes:
 		return fmt.Errorf("it has %d classes, data set %s has %d", info.Classes, set.Name, set.Classes)
 	case info.Dataset != "" && info.Dataset != set.Name && !r.AcceptTeacher:
-		return fmt.Errorf("it was trained on %s, the run is on %s (--accept-teacher uses it all the same)", info.Dataset, set.Name)
+		return fmt.Errorf("it was trained on %s, the run is on %s (--accept-teacher uses it all the same)", info.Dataset,
+			set.Name)
 	}
 	// Teacher and student get the same images: those that are normalised for the data set.
-	for what, values := range map[string][2][]float64{"mean": {info.Mean, wide(set.Mean)}, "std": {info.Std, wide(set.Std)}} {
+	for what, values := range map[string][2][]float64{
+		"mean": {info.Mean, wide(set.Mean)}, "std": {info.Std, wide(set.Std)},
+	} {
 		its, ours := values[0], values[1]
 		if len(its) != 0 && len(its) != len(ours) {
 			return fmt.Errorf("it takes images of %d channels, those of %s have %d", len(its), set.Name, len(ours))
 		}
 		for i := range its {
 			if math.Abs(its[i]-ours[i]) > 1./255 && !r.AcceptTeacher { // a step of grey
-				return fmt.Errorf("its images are normalised with %s %.4g, those of %s with %.4g (--accept-teacher uses it all "+
-					"the same)", what, its, set.Name, ours)
+				return fmt.Errorf("its images are normalised with %s %.4g, those of %s with %.4g (--accept-teacher uses it "+
+					"all the same)", what, its, set.Name, ours)
 			}
 		}
 	}

@@ -58,7 +58,8 @@ func TestTeacherIsAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	untrained(t, path, 2)
-	if _, err := r.Run(t.Context(), all[0]); err == nil || !strings.Contains(err.Error(), "are not those that it was started with") {
+	_, err = r.Run(t.Context(), all[0])
+	if err == nil || !strings.Contains(err.Error(), "are not those that it was started with") {
 		t.Fatal(err)
 	}
 	untrained(t, path, 1)

@@ -41,7 +41,8 @@ func (c *listTeachersCmd) Run(out output) error {
 	if c.JSON {
 		return out.json(infos)
 	}
-	return table(out.stdout, "teacher\tmodel\tdata set\tpublished\tlicence\tin cache\tsource of the accuracy", func(w io.Writer) {
+	const head = "teacher\tmodel\tdata set\tpublished\tlicence\tin cache\tsource of the accuracy"
+	return table(out.stdout, head, func(w io.Writer) {
 		for _, t := range infos {
 			published, here := "not known", "no"
 			if t.Top1 != nil {

@@ -129,7 +129,8 @@ func getHub(ctx context.Context, ref string, o Options) (string, error) {
 	}
 	lock, err := fetch.Lock(ctx, f.dir())
 	if err != nil {
-		return "", fmt.Errorf("cannot keep it in %s: %w; set HF_HUB_CACHE to a directory that can be written", f.dir(), err)
+		return "", fmt.Errorf("cannot keep it in %s: %w; set HF_HUB_CACHE to a directory that can be written", f.dir(),
+			err)
 	}
 	defer lock.Close()
 	if path := f.cached(); path != "" {

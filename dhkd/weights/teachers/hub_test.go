@@ -67,7 +67,8 @@ func TestHub(t *testing.T) {
 	}
 	dir := filepath.Join(cache, "models--org--repo")
 	if r.Path != filepath.Join(dir, "snapshots", commit, "sub", "t.pth") || read(t, r.Path) != "weights" ||
-		read(t, filepath.Join(dir, "refs", "main")) != commit || read(t, filepath.Join(dir, "blobs", sum("weights"))) != "weights" {
+		read(t, filepath.Join(dir, "refs", "main")) != commit ||
+		read(t, filepath.Join(dir, "blobs", sum("weights"))) != "weights" {
 		t.Errorf("%+v", r)
 	}
 	if link, err := os.Readlink(r.Path); err != nil || link != filepath.Join("..", "..", "..", "blobs", sum("weights")) {
@@ -78,7 +79,8 @@ func TestHub(t *testing.T) {
 	}
 	// From now on no network is needed, whatever names the file.
 	before := requests.Load()
-	for _, ref := range []string{"hf://org/repo/sub/t.pth", "hf://org/repo/sub/t.pth@" + commit, "hf://org/repo/sub/t.pth@main", "mine:hub"} {
+	const ref = "hf://org/repo/sub/t.pth"
+	for _, ref := range []string{ref, ref + "@" + commit, ref + "@main", "mine:hub"} {
 		if again, err := Resolve(t.Context(), ref, Options{Offline: true}); err != nil || again.Path != r.Path {
 			t.Error(ref, again, err)
 		}
@@ -98,7 +100,8 @@ func TestPythonsCache(t *testing.T) {
 	cache, requests := fakeHub(t, "", nil)
 	dir := filepath.Join(cache, "models--org--repo")
 	blob, link := filepath.Join(dir, "blobs", sum("weights")), filepath.Join(dir, "snapshots", commit, "t.pth")
-	for path, content := range map[string]string{blob: "weights", filepath.Join(dir, "refs", "main"): commit, link + "x": ""} {
+	main := filepath.Join(dir, "refs", "main")
+	for path, content := range map[string]string{blob: "weights", main: commit, link + "x": ""} {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}

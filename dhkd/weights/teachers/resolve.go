@@ -82,8 +82,8 @@ func Resolve(ctx context.Context, ref string, o Options) (*Resolved, error) {
 			r.Teacher = &list[i]
 		}
 	} else if want := r.Teacher.digest(); !strings.HasPrefix(r.SHA256, want) {
-		return nil, fmt.Errorf("teacher %s: %s has the %w %s, that of the published file is or begins with %s: move it away, "+
-			"and it is fetched anew", ref, r.Path, fetch.ErrChecksum, r.SHA256, want)
+		return nil, fmt.Errorf("teacher %s: %s has the %w %s, that of the published file is or begins with %s: move it "+
+			"away, and it is fetched anew", ref, r.Path, fetch.ErrChecksum, r.SHA256, want)
 	}
 	return r, nil
 }
@@ -102,8 +102,8 @@ func unknown(ref string, list []Teacher) error {
 		}
 		known = append(known, t.Reference)
 	}
-	return fmt.Errorf("no teacher is called %.100q: give the path of a file, hf://organisation/repository/file, or one of %s",
-		ref, strings.Join(known, ", "))
+	return fmt.Errorf("no teacher is called %.100q: give the path of a file, hf://organisation/repository/file, or one "+
+		"of %s", ref, strings.Join(known, ", "))
 }
 
 // Cached is where the teacher's file is on this machine, or "". Nothing is read or downloaded.
@@ -143,15 +143,16 @@ func (t *Teacher) get(ctx context.Context, o Options) (string, error) {
 		return "", err
 	}
 	if len(t.URLs) == 0 {
-		return "", fmt.Errorf("%w, and its address is not known: download it from %s and put it at %s, or give its path", ErrNotFound,
-			t.Page, path)
+		return "", fmt.Errorf("%w, and its address is not known: download it from %s and put it at %s, or give its path",
+			ErrNotFound, t.Page, path)
 	}
 	if o.Offline {
 		return "", fmt.Errorf("%w, and downloads are off%s", ErrNotFound, t.otherwise(path, path))
 	}
 	lock, err := fetch.Lock(ctx, filepath.Dir(path))
 	if err != nil {
-		return "", fmt.Errorf("cannot keep it in %s: %w; set DHKD_CACHE to a directory that can be written", filepath.Dir(path), err)
+		return "", fmt.Errorf("cannot keep it in %s: %w; set DHKD_CACHE to a directory that can be written",
+			filepath.Dir(path), err)
 	}
 	defer lock.Close()
 	if path := t.Cached(); path != "" { // from the process that held the lock
@@ -182,7 +183,8 @@ func (t *Teacher) get(ctx context.Context, o Options) (string, error) {
 		}
 		problems = append(problems, err.Error())
 	}
-	return "", fmt.Errorf("%w, and it cannot be fetched: %s%s", ErrNotFound, strings.Join(problems, "; "), t.otherwise(byHand, path))
+	return "", fmt.Errorf("%w, and it cannot be fetched: %s%s", ErrNotFound, strings.Join(problems, "; "),
+		t.otherwise(byHand, path))
 }
 
 // otherwise says what helps where the file cannot be fetched.
@@ -194,8 +196,8 @@ func (t *Teacher) otherwise(byHand, path string) string {
 	if t.Page != "" {
 		page = " from " + t.Page
 	}
-	return fmt.Sprintf("; get it by hand%s and put it at %s, or give the path of a file, or train a %s: dhkd train EXPERIMENT "+
-		"--run NAME", page, byHand, t.Model)
+	return fmt.Sprintf("; get it by hand%s and put it at %s, or give the path of a file, or train a %s: dhkd train "+
+		"EXPERIMENT --run NAME", page, byHand, t.Model)
 }
 
 // addresses are the entry's http and https ones, copies of DHKD_MIRROR first.

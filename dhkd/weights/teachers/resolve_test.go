@@ -46,7 +46,8 @@ func list(t *testing.T, entries map[string]string) {
 	dir := t.TempDir()
 	text := "teachers:\n"
 	for name, keys := range entries {
-		text += "  - {reference: 'mine:" + name + "', model: resnet8, classes: 10, dataset: mine, page: 'https://page', " + keys + "}\n"
+		text += "  - {reference: 'mine:" + name + "', model: resnet8, classes: 10, dataset: mine, page: 'https://page', " +
+			keys + "}\n"
 	}
 	path := filepath.Join(dir, "list.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -141,8 +142,8 @@ func TestDeadAndWrongLinks(t *testing.T) {
 		"wrong":   "urls: ['" + s.URL + "/wrong.pth'], sha256_prefix: '" + sum("weights")[:8] + "'",
 		"by-hand": "note: x",
 	})
-	err := refused(t, "mine:dead", "teacher mine:dead: not on this machine, and it cannot be fetched: ", s.URL+"/gone.pth answers 404 Not Found",
-		"by hand from https://page and put it at ", "or give the path of a file, or train a resnet8: dhkd train")
+	err := refused(t, "mine:dead", "teacher mine:dead: not on this machine, and it cannot be fetched: ",
+		s.URL+"/gone.pth answers 404 Not Found", "by hand from https://page and put it at ", "or give the path of a file, or train a resnet8: dhkd train")
 	// What the message says works.
 	_, rest, _ := strings.Cut(err.Error(), "put it at ")
 	path, _, _ := strings.Cut(rest, ",")
@@ -152,7 +153,8 @@ func TestDeadAndWrongLinks(t *testing.T) {
 	if r, err := Resolve(t.Context(), "mine:dead", Options{}); err != nil || r.SHA256 != sum("weights") {
 		t.Error(r, err)
 	}
-	refused(t, "mine:wrong", "wrong SHA-256 "+sum("<html>log in</html>"), "begins with "+sum("weights")[:8], "nothing was kept")
+	refused(t, "mine:wrong", "wrong SHA-256 "+sum("<html>log in</html>"), "begins with "+sum("weights")[:8],
+		"nothing was kept")
 	refused(t, "mine:by-hand", "its address is not known: download it from https://page")
 	refused(t, "crd:resnet32X4", "did you mean crd:resnet32x4?")
 	refused(t, "crd:resnet8", "no teacher is called", "crd:resnet56", "mine:by-hand")
