@@ -195,10 +195,16 @@ func TestTeacher(t *testing.T) {
 		"an unknown one":       {setTo("architecture", "resnet9"), []string{`unknown model "resnet9"`, remedy}},
 		"no number of classes": {setTo("classes", "many"), []string{"does not say which network it holds", remedy}},
 		"impossible classes":   {setTo("classes", "-1"), []string{"needs at least 2 classes", remedy}},
-		"another shape": {func(v map[string]*tensors.Tensor, _ map[string]string) { v["fc.weight"] = v["fc.bias"] },
-			[]string{"fc.weight has shape"}},
-		"a tensor that is lost": {func(v map[string]*tensors.Tensor, _ map[string]string) { delete(v, "fc.weight") },
-			[]string{"missing fc.weight"}},
+		"changed weights": {func(v map[string]*tensors.Tensor, _ map[string]string) { v["fc.bias"] = v["bn1.bias"] },
+			[]string{"its weights are not those that it was written with, by the checksum in it", remedy}},
+		"another shape": {func(v map[string]*tensors.Tensor, m map[string]string) {
+			v["fc.weight"] = v["fc.bias"]
+			delete(m, weights.DigestKey)
+		}, []string{"fc.weight has shape"}},
+		"a tensor that is lost": {func(v map[string]*tensors.Tensor, m map[string]string) {
+			delete(v, "fc.weight")
+			delete(m, weights.DigestKey)
+		}, []string{"missing fc.weight"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			check(t, os.WriteFile(path, whole, 0o600))
