@@ -15,14 +15,16 @@ type binaryKL struct{ record.Method }
 func init() {
 	construct := func(p record.Method) Method { return binaryKL{p} }
 	registry["binarykl"] = entry{
-		make: construct,
-		uses: hyperParameters{alpha: true, temperature: true, literal: true},
-		what: "the binary KL divergence of every class alone, on one head",
+		make:       construct,
+		parameters: []HyperParameter{positive("alpha", 1, "weight of BinaryKL"), temperature(2), literal},
+		what:       "the binary KL divergence of every class alone, on one head",
+		source:     "Yang et al. 2025, arXiv 2411.08937, Fig. 1(b)",
 	}
 	registry["ce+binarykl"] = entry{
-		make: construct,
-		uses: hyperParameters{gamma: true, alpha: true, temperature: true, align: true, literal: true},
-		what: "cross-entropy and the binary KL divergence on one head",
+		make:       construct,
+		parameters: []HyperParameter{labels(1), positive("alpha", 1, "weight of BinaryKL"), temperature(2), align, alignRule, literal},
+		what:       "cross-entropy and the binary KL divergence on one head",
+		source:     "Yang et al. 2025, arXiv 2411.08937, Fig. 1(b)",
 	}
 }
 
@@ -35,12 +37,12 @@ func (m binaryKL) Losses(b Batch) Losses {
 	if m.Literal {
 		loss = dhkd.LiteralBinaryKL
 	}
-	logitLevel := Term{"binarykl", loss(b.Logits, b.TeacherLogits, m.Temperature), m.Alpha}
+	logitLevel := Term{Name: "binarykl", Value: loss(b.Logits, b.Teacher.Logits, m.Temperature), Weight: m.Alpha}
 	if m.Method.Name == "binarykl" {
 		return Losses{Terms: []Term{logitLevel}}
 	}
 	return Losses{
-		Terms: []Term{{"ce", dhkd.CrossEntropy(b.Logits, b.Labels), m.Gamma}, logitLevel},
-		Align: m.Align,
+		Terms: []Term{{Name: "ce", Value: dhkd.CrossEntropy(b.Logits, b.Labels), Weight: m.Gamma}, logitLevel},
+		Align: alignment(m.Method),
 	}
 }

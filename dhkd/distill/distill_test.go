@@ -12,6 +12,7 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/device/devicetest"
 	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
 func TestNewErrors(t *testing.T) {
@@ -39,7 +40,7 @@ func TestNewErrors(t *testing.T) {
 		{record.Method{Name: "ce", Literal: true}, "method.literal"},
 		{record.Method{Name: "kd", Gamma: 0.1, Alpha: 0.9, Temperature: 4, Align: true}, "method.align"},
 		{record.Method{Name: "kd", Gamma: 0.1, Alpha: 0.9, Temperature: 4, Literal: true}, "method.literal"},
-		{record.Method{Name: "kd", Gamma: 0.1, Alpha: 0.9}, "method.temperature: method kd needs it"},
+		{record.Method{Name: "kd", Gamma: 0.1, Alpha: 0.9}, "method.temperature: method kd needs it, more than 0 (published: 4)"},
 		{record.Method{Name: "binarykl", Gamma: 1, Alpha: 1, Temperature: 2}, "method.gamma"},
 		{record.Method{Name: "binarykl", Alpha: 1, Temperature: 2, Align: true}, "method.align"},
 		{record.Method{Name: "ce+binarykl", Alpha: 1, Temperature: 2}, "method.gamma: method ce+binarykl needs it"},
@@ -74,7 +75,7 @@ func TestMethods(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen[test.method.Name] = true
-		if m.Name() != test.method.Name || m.Needs() != test.needs || distill.Describe(m.Name()) == "" {
+		if m.Name() != test.method.Name || m.Needs() != test.needs || describe(m.Name()) == "" {
 			t.Errorf("%+v: name %s, needs %+v", test.method, m.Name(), m.Needs())
 		}
 		var got string
@@ -83,7 +84,7 @@ func TestMethods(t *testing.T) {
 			for _, term := range losses.Terms {
 				words = append(words, term.Name, fmt.Sprint(term.Weight))
 			}
-			if losses.Align {
+			if losses.Align != "" {
 				words = append(words, "aligned")
 			}
 			got = strings.Join(words, " ")
@@ -97,9 +98,14 @@ func TestMethods(t *testing.T) {
 			t.Errorf("method %s is not tested here", name)
 		}
 	}
-	if distill.Describe("none") != "" {
+	if describe("none") != "" {
 		t.Error("an unknown method is described")
 	}
+}
+
+func describe(name string) string {
+	what, _ := distill.Describe(name)
+	return what
 }
 
 // TestWhoTeachesWhom checks which logits get a gradient from which term: with DHKD the labels reach only the main head
@@ -138,8 +144,8 @@ func TestWhoTeachesWhom(t *testing.T) {
 func gradients(t *testing.T, m distill.Method, look func(distill.Losses)) [][][]float32 {
 	t.Helper()
 	exec, err := graph.NewExec(devicetest.Go(t).Backend, func(inputs []*graph.Node) (all []*graph.Node) {
-		losses := m.Losses(distill.Batch{Logits: inputs[0], AuxLogits: inputs[1], TeacherLogits: inputs[2],
-			Labels: inputs[3]})
+		losses := m.Losses(distill.Batch{Outputs: zoo.Outputs{Logits: inputs[0], AuxLogits: inputs[1]},
+			Teacher: zoo.Outputs{Logits: inputs[2]}, Labels: inputs[3]})
 		look(losses)
 		for _, term := range losses.Terms {
 			all = append(all, graph.Gradient(term.Value, inputs[:3]...)...)

@@ -11,9 +11,10 @@ type kd struct{ record.Method }
 
 func init() {
 	registry["kd"] = entry{
-		make: func(p record.Method) Method { return kd{p} },
-		uses: hyperParameters{gamma: true, alpha: true, temperature: true},
-		what: "cross-entropy and the KL divergence of softened probabilities (Hinton et al. 2015)",
+		make:       func(p record.Method) Method { return kd{p} },
+		parameters: []HyperParameter{labels(0.1), positive("alpha", 0.9, "weight of the KL divergence"), temperature(4)},
+		what:       "cross-entropy and the KL divergence of softened probabilities",
+		source:     "Hinton et al. 2015, arXiv 1503.02531",
 	}
 }
 
@@ -23,7 +24,7 @@ func (kd) Needs() Needs { return Needs{Teacher: true} }
 
 func (m kd) Losses(b Batch) Losses {
 	return Losses{Terms: []Term{
-		{"ce", dhkd.CrossEntropy(b.Logits, b.Labels), m.Gamma},
-		{"kl", dhkd.KL(b.Logits, b.TeacherLogits, m.Temperature), m.Alpha},
+		{Name: "ce", Value: dhkd.CrossEntropy(b.Logits, b.Labels), Weight: m.Gamma},
+		{Name: "kl", Value: dhkd.KL(b.Logits, b.Teacher.Logits, m.Temperature), Weight: m.Alpha},
 	}}
 }

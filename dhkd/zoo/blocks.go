@@ -1,6 +1,9 @@
 package zoo
 
 import (
+	"slices"
+	"strings"
+
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
@@ -9,6 +12,15 @@ import (
 // convBN is a convolution and its batch norm, in the parts of s of these names.
 func convBN(s *nn.Scope, conv, norm string, x *Node, c nn.Conv) *Node {
 	return nn.BatchNorm(s.In(norm), nn.ConvWith(s.In(conv), x, c))
+}
+
+// headNames are the parts of a network that are heads.
+var headNames = []string{"fc", "fc2", "classifier", "classifier2", "linear", "linear2"}
+
+// InHead tells whether the variable of that name belongs to a head; all others are the backbone's.
+func InHead(name string) bool {
+	part, _, _ := strings.Cut(name, ".")
+	return slices.Contains(headNames, part)
 }
 
 // heads completes the outputs with the pooled last map x and the heads on it, whose linear layers are made by linear.
