@@ -1,0 +1,149 @@
+package train
+
+import (
+	"maps"
+	"path/filepath"
+	"testing"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd"
+	"github.com/dhkd-lab/dhkd-go/dhkd/device/devicetest"
+	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+)
+
+// smokeMethods are all methods with their published hyper-parameters, but for what must be smaller for 20 images, and
+// combinations.
+func smokeMethods() map[string]record.Method {
+	methods := map[string]record.Method{}
+	for _, name := range distill.Names() {
+		m := distill.Defaults(name)
+		if edit := smokeEdits[name]; edit != nil {
+			edit(&m)
+		}
+		methods[name] = m
+	}
+	for name, parts := range map[string][]string{} {
+		m := methods[parts[0]]
+		for _, part := range parts[1:] {
+			m.With = append(m.With, methods[part])
+		}
+		methods[name] = m
+	}
+	return methods
+}
+
+var smokeEdits = map[string]func(m *record.Method){}
+
+// smokeHead is the auxiliary head of the student that learns by that method.
+func smokeHead(t *testing.T, m record.Method) dhkd.AuxHead {
+	t.Helper()
+	method, err := distill.New(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if method.Needs().AuxHead {
+		return dhkd.LinearAuxHead
+	}
+	return dhkd.NoAuxHead
+}
+
+const (
+	smokeBatch = tinyTrain / 2
+	smokeEpoch = 30 // after all warm-ups
+	smokeRate  = 0.01
+)
+
+// TestMethodsLearn trains with each method: the loss on a batch falls, and all that the method owns has moved.
+func TestMethodsLearn(t *testing.T) {
+	backend := devicetest.Open(t).Backend
+	for name, m := range smokeMethods() {
+		t.Run(name, func(t *testing.T) {
+			trainer := newTrainer(t, newConfig(t, backend, m, smokeHead(t, m), 0))
+			before := methodState(t, trainer)
+			var first, last float64
+			for step := range 10 {
+				loss := smokeStep(t, trainer, step, order(tinyTrain, 1, 1)[:smokeBatch])
+				if step == 0 {
+					first = loss
+				}
+				last = loss
+			}
+			if !(last < first) {
+				t.Errorf("the loss was %g, and is %g after 10 steps", first, last)
+			}
+			for name, value := range methodState(t, trainer) {
+				if same(t, map[string]*tensors.Tensor{name: before[name]}, map[string]*tensors.Tensor{name: value}) {
+					t.Errorf("%s has not moved", name)
+				}
+			}
+		})
+	}
+}
+
+// TestMethodsResume goes on from a checkpoint, tensor for tensor as without it.
+func TestMethodsResume(t *testing.T) {
+	backend := devicetest.Go(t).Backend
+	for name, m := range smokeMethods() {
+		t.Run(name, func(t *testing.T) {
+			indices := order(tinyTrain, 1, 1)
+			whole := trainedOn(t, backend, m)
+			smokeStep(t, whole, 0, indices[:smokeBatch])
+			path := filepath.Join(t.TempDir(), "checkpoint.safetensors")
+			progress := &Progress{Step: 1, Sums: Sums{Images: smokeBatch}}
+			if err := whole.SaveCheckpoint(path, "run", progress); err != nil {
+				t.Fatal(err)
+			}
+			smokeStep(t, whole, 1, indices[smokeBatch:])
+
+			resumed := trainedOn(t, backend, m)
+			plan := tinyPlan
+			plan.BatchSize = smokeBatch
+			if _, err := resumed.LoadCheckpoint(path, "run", plan); err != nil {
+				t.Fatal(err)
+			}
+			smokeStep(t, resumed, 1, indices[smokeBatch:])
+			if !same(t, weightsOf(t, whole), weightsOf(t, resumed)) {
+				t.Error("the student's weights differ from those of a run that was not interrupted")
+			}
+			if a, b := methodState(t, whole), methodState(t, resumed); !same(t, a, b) {
+				t.Errorf("the method's variables differ: %v", maps.Keys(a))
+			}
+		})
+	}
+}
+
+func trainedOn(t *testing.T, backend compute.Backend, m record.Method) *Trainer {
+	t.Helper()
+	return newTrainer(t, newConfig(t, backend, m, smokeHead(t, m), 0))
+}
+
+func smokeStep(t *testing.T, trainer *Trainer, step int, indices []int32) (loss float64) {
+	t.Helper()
+	metrics, err := trainer.RunStep(indices, smokeRate, 1, smokeEpoch, step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bad := metrics.nonFinite(); bad != nil {
+		t.Fatalf("step %d: %s is %g", step, bad.Name, bad.Value)
+	}
+	for _, m := range metrics {
+		if m.Name == metricLoss {
+			return m.Value
+		}
+	}
+	t.Fatalf("no loss in %v", metrics)
+	return 0
+}
+
+// methodState are the method's own variables and their momenta.
+func methodState(t *testing.T, trainer *Trainer) map[string]*tensors.Tensor {
+	t.Helper()
+	state, err := trainer.copies(methodScope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
+}
