@@ -71,6 +71,9 @@ func New(c Config) (t *Trainer, err error) {
 	case needs.AuxHead && c.Step.Model.AuxHead == "none":
 		return nil, fmt.Errorf("method %s needs a student with an auxiliary head: set model.aux_head to linear or nonlinear",
 			c.Step.Method.Name())
+	case c.Data.Classes < needs.Classes:
+		return nil, fmt.Errorf("method %s needs at least %d classes, data set %s has %d", c.Step.Method.Name(), needs.Classes,
+			c.Data.Name, c.Data.Classes)
 	case c.Step.Model.Classes != c.Data.Classes:
 		return nil, fmt.Errorf("model %s has %d classes, data set %s has %d", c.Step.Model.Name, c.Step.Model.Classes,
 			c.Data.Name, c.Data.Classes)

@@ -26,6 +26,10 @@ var baselines = map[string]baseline{
 	"kd": func(b *baselineCase) (*Node, map[string]*Node) {
 		return dhkd.KL(b.input("student"), b.input("teacher"), b.hyper("T")), nil
 	},
+	"kd_zscore": standardizedBaseline,
+	"dkd":       dkdBaseline,
+	"dist":      distBaseline,
+	"mlkd":      mlkdBaseline,
 }
 
 // baselineCase is a case while its graph is built.
