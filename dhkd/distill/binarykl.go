@@ -5,26 +5,38 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 )
 
-// binaryKL is the logit-level loss on the student's only head, alone or with cross-entropy: the settings of the paper's
-// Fig. 1(b) that DHKD is the answer to.
+// binaryKL is a logit-level loss on the student's only head, alone or with cross-entropy: the settings of the paper's
+// Fig. 1(b) that DHKD is the answer to, and the same with the norm form that DHKD has on its second head.
 //
-//	binarykl:     L = alpha BinaryKL(z, zt; T)
-//	ce+binarykl:  L = gamma CE(z, y) + alpha BinaryKL(z, zt; T)
-type binaryKL struct{ record.Method }
+//	binarykl:          L = alpha BinaryKL(z, zt; T)
+//	binarykl-norm:     L = alpha BinaryKLNorm(z, zt; T)
+//	ce+binarykl:       L = gamma CE(z, y) + alpha BinaryKL(z, zt; T)
+//	ce+binarykl-norm:  L = gamma CE(z, y) + alpha BinaryKLNorm(z, zt; T)
+type binaryKL struct {
+	record.Method
+	norm bool
+}
 
 func init() {
-	construct := func(p record.Method) Method { return binaryKL{p} }
-	registry["binarykl"] = entry{
-		make:       construct,
-		parameters: []HyperParameter{positive("alpha", 1, "weight of BinaryKL"), temperature(2), literal},
-		what:       "the binary KL divergence of every class alone, on one head",
-		source:     "Yang et al. 2025, arXiv 2411.08937, Fig. 1(b)",
-	}
-	registry["ce+binarykl"] = entry{
-		make:       construct,
-		parameters: []HyperParameter{labels(1), positive("alpha", 1, "weight of BinaryKL"), temperature(2), align, alignRule, literal},
-		what:       "cross-entropy and the binary KL divergence on one head",
-		source:     "Yang et al. 2025, arXiv 2411.08937, Fig. 1(b)",
+	for _, norm := range []bool{false, true} {
+		construct := func(p record.Method) Method { return binaryKL{p, norm} }
+		name, what := "binarykl", "the binary KL divergence of every class alone"
+		if norm {
+			name, what = "binarykl-norm", "BinaryKL-Norm, log cosh of the difference of the logits"
+		}
+		alpha := positive("alpha", 1, "weight of the logit-level loss")
+		registry[name] = entry{
+			make:       construct,
+			parameters: []HyperParameter{alpha, temperature(2), literal},
+			what:       what + ", on one head",
+			source:     "Yang et al. 2025, arXiv 2411.08937, Fig. 1(b)",
+		}
+		registry["ce+"+name] = entry{
+			make:       construct,
+			parameters: []HyperParameter{labels(1), alpha, temperature(2), align, alignRule, literal},
+			what:       "cross-entropy and " + what + ", on one head",
+			source:     "Yang et al. 2025, arXiv 2411.08937, Fig. 1(b)",
+		}
 	}
 }
 
@@ -33,12 +45,17 @@ func (m binaryKL) Name() string { return m.Method.Name }
 func (binaryKL) Needs() Needs { return Needs{Teacher: true} }
 
 func (m binaryKL) Losses(b Batch) Losses {
-	loss := dhkd.BinaryKL
-	if m.Literal {
+	name, loss := "binarykl", dhkd.BinaryKL
+	switch {
+	case m.norm && m.Literal:
+		name, loss = "binarykl_norm_main", dhkd.LiteralBinaryKLNorm
+	case m.norm: // not the name of DHKD's term, which is of another head
+		name, loss = "binarykl_norm_main", dhkd.BinaryKLNorm
+	case m.Literal:
 		loss = dhkd.LiteralBinaryKL
 	}
-	logitLevel := Term{Name: "binarykl", Value: loss(b.Logits, b.Teacher.Logits, m.Temperature), Weight: m.Alpha}
-	if m.Method.Name == "binarykl" {
+	logitLevel := Term{Name: name, Value: loss(b.Logits, b.Teacher.Logits, m.Temperature), Weight: m.Alpha}
+	if m.Gamma == 0 { // only where it is no hyper-parameter
 		return Losses{Terms: []Term{logitLevel}}
 	}
 	return Losses{

@@ -61,7 +61,9 @@ func (st Step) Build(variables *model.Scope, seed uint64, in StepInputs) StepRes
 	student := variables.At(studentScope)
 	options := nn.Options{Training: true, Seed: seed, RNG: in.RNG, NoDropout: st.NoDropout}
 	scope := nn.New(student, options)
-	result := StepResult{Outputs: st.Model.Forward(scope, in.Images)}
+	network := *st.Model
+	network.DetachAux = st.Method.Needs().DetachAux
+	result := StepResult{Outputs: network.Forward(scope, in.Images)}
 	options.RNG = scope.RNG()
 	losses := st.Method.Losses(distill.Batch{
 		Outputs: result.Outputs, Teacher: in.Teacher, Labels: in.Labels, Epoch: in.Epoch, Indices: in.Indices,

@@ -28,6 +28,10 @@ func (out Outputs) heads(s *nn.Scope, x *Node, m *Model, main, auxiliary string,
 	linear func(s *nn.Scope, x *Node, out int) *Node) Outputs {
 	out.Pooled = nn.GlobalAveragePool(s, x)
 	out.Logits = linear(s.In(main), out.Pooled, m.Classes)
-	out.AuxLogits = m.AuxHead.Logits(s.In(auxiliary), out.Pooled, m.Classes, linear)
+	read := out.Pooled
+	if m.DetachAux {
+		read = StopGradient(read)
+	}
+	out.AuxLogits = m.AuxHead.Logits(s.In(auxiliary), read, m.Classes, linear)
 	return out
 }

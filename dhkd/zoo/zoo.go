@@ -21,6 +21,8 @@ type Config struct {
 type Model struct {
 	Config
 	Side int // height and width of the images that it is made for: 32, or 224 for ImageNet's
+	// DetachAux lets no gradient flow from the auxiliary head to the rest of the network.
+	DetachAux bool
 
 	forward forward
 }
@@ -38,6 +40,9 @@ type Outputs struct {
 	// PreReLU are the same maps before their last ReLU. Of a wide ResNet they are the next batch norm of Features, of
 	// ShuffleV2 not shuffled yet; a stem's is that of Features.
 	PreReLU []*graph.Node
+	// Norms are the batch norms that PreReLU come out of, in a residual block that of the branch; zero for a map that comes
+	// out of none, as a stem's or those of ShuffleV2.
+	Norms []Norm
 }
 
 // New returns the network, or an error that says which field is wrong. Nothing is built yet.
@@ -62,7 +67,11 @@ func New(c Config) (*Model, error) {
 // The last map is averaged as a whole, whatever its size. The authors' networks average windows of a fixed size, which
 // at 32 (MobileNetV1: 224) pixels is the same; at most other sizes those networks fail.
 func (m *Model) Forward(s *nn.Scope, images *graph.Node) Outputs {
+	layers := map[*graph.Node]nn.Layer{}
+	stop := s.Listen(func(l nn.Layer) { layers[l.Output] = l })
 	out := m.forward(s, images, m)
+	stop()
+	out.Norms = normsOf(layers, out.PreReLU)
 	last := func(x **graph.Node) {
 		if *x != nil {
 			*x = nn.Result(s, *x)
