@@ -6,12 +6,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/device/devicetest"
 	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
@@ -26,7 +30,7 @@ func TestNewErrors(t *testing.T) {
 		method record.Method
 		want   string
 	}{
-		{record.Method{}, `method.name: unknown method "": choose one of binarykl, ce, ce+binarykl, dhkd, kd`},
+		{record.Method{}, `method.name: unknown method "": choose one of ` + strings.Join(distill.Names(), ", ")},
 		{record.Method{Name: "DHKD"}, `method.name: unknown method "DHKD"`},
 		{record.Method{Name: "dhkd"}, "method.gamma: method dhkd needs it, more than 0"},
 		{edit(func(m *record.Method) { m.Gamma = -1 }), "method.gamma"},
@@ -69,6 +73,8 @@ func TestMethods(t *testing.T) {
 			"ce 1 binarykl_norm 0.1"},
 		{record.Method{Name: "dhkd", Gamma: 1, Alpha: 0.1, Temperature: 2, Align: true, Literal: true},
 			distill.Needs{Teacher: true, AuxHead: true}, "ce 1 binarykl_norm 0.1 aligned"},
+		{record.Method{Name: "reviewkd", Gamma: 1, Alpha: 5, Warmup: 20, Dim: 512},
+			distill.Needs{Teacher: true, Features: true, Modules: true, Epoch: true}, "ce 1 reviewkd 5"},
 	} {
 		m, err := distill.New(test.method)
 		if err != nil {
@@ -140,18 +146,61 @@ func TestWhoTeachesWhom(t *testing.T) {
 	}
 }
 
-// gradients of each term with respect to the logits of the main head, the auxiliary head and the teacher.
+// TestDHKDWithReviewKD is the sum that the paper's second version tries: the terms are named apart, cross-entropy counts
+// once, and the rule is DHKD's.
+func TestDHKDWithReviewKD(t *testing.T) {
+	both := distill.Defaults("dhkd")
+	both.Align = true
+	both.With = []record.Method{distill.Defaults("reviewkd")}
+	m, err := distill.New(both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	needs := distill.Needs{Teacher: true, AuxHead: true, Features: true, Modules: true, Epoch: true}
+	if m.Name() != "dhkd+reviewkd" || m.Needs() != needs {
+		t.Errorf("%s needs %+v", m.Name(), m.Needs())
+	}
+	gradients(t, m, func(losses distill.Losses) {
+		var names []string
+		for _, term := range losses.Terms {
+			names = append(names, term.Name)
+		}
+		if !slices.Equal(names, []string{"ce", "binarykl_norm", "reviewkd"}) || losses.Align != dhkd.AlignOneSided {
+			t.Errorf("terms %v, alignment %q", names, losses.Align)
+		}
+	})
+}
+
+// gradients of each term with respect to the logits of the main head, the auxiliary head and the teacher. All else that a
+// method may need is there too.
 func gradients(t *testing.T, m distill.Method, look func(distill.Losses)) [][][]float32 {
 	t.Helper()
-	exec, err := graph.NewExec(devicetest.Go(t).Backend, func(inputs []*graph.Node) (all []*graph.Node) {
-		losses := m.Losses(distill.Batch{Outputs: zoo.Outputs{Logits: inputs[0], AuxLogits: inputs[1]},
-			Teacher: zoo.Outputs{Logits: inputs[2]}, Labels: inputs[3]})
+	store := model.NewStore()
+	defer store.Finalize()
+	build := func(variables *model.Scope, inputs []*graph.Node) (all []*graph.Node) {
+		g := inputs[0].Graph()
+		network := func(logits *graph.Node, width int) zoo.Outputs {
+			out := zoo.Outputs{Logits: logits}
+			for stage := range 4 { // the stem and three stages
+				side, channels := 8>>max(stage-1, 0), width<<max(stage-1, 0)
+				x := graph.IotaFull(g, shapes.Make(logits.DType(), 2, side, side, channels))
+				out.Features = append(out.Features, graph.Sin(x))
+			}
+			out.PreReLU, out.Pooled = out.Features, graph.ReduceMean(out.Features[3], 1, 2)
+			return out
+		}
+		b := distill.Batch{Outputs: network(inputs[0], 2), Teacher: network(inputs[2], 3), Labels: inputs[3],
+			Epoch: graph.Const(g, float32(1)), Indices: graph.Const(g, []int32{1, 3}), TrainLabels: []int32{1, 0, 1, 2, 2},
+			Scope: nn.New(variables, nn.Options{Training: true, RNG: graph.Const(g, []uint64{1, 2, 3})})}
+		b.AuxLogits = inputs[1]
+		losses := m.Losses(b)
 		look(losses)
 		for _, term := range losses.Terms {
 			all = append(all, graph.Gradient(term.Value, inputs[:3]...)...)
 		}
 		return all
-	})
+	}
+	exec, err := model.NewExec(devicetest.Go(t).Backend, store, build)
 	if err != nil {
 		t.Fatal(err)
 	}

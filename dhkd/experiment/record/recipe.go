@@ -71,7 +71,8 @@ type Method struct {
 	Warmup      int     `yaml:"warmup,omitempty" json:"warmup,omitempty"`           // epochs in which its weight grows
 	Until       int     `yaml:"until,omitempty" json:"until,omitempty"`             // epoch from which alpha is 0
 	Stage       int     `yaml:"stage,omitempty" json:"stage,omitempty"`             // of the maps that are compared
-	Dim         int     `yaml:"dim,omitempty" json:"dim,omitempty"`                 // of an embedding
+	PreReLU     bool    `yaml:"pre_relu,omitempty" json:"pre_relu,omitempty"`       // the student's maps before their last ReLU
+	Dim         int     `yaml:"dim,omitempty" json:"dim,omitempty"`                 // of an embedding, or channels of fused maps
 	Negatives   int     `yaml:"negatives,omitempty" json:"negatives,omitempty"`     // samples of other classes, an image
 	// BankMomentum is the share of its old value that an entry of a memory bank keeps.
 	BankMomentum float64 `yaml:"bank_momentum,omitempty" json:"bank_momentum,omitempty"`

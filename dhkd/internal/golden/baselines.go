@@ -26,10 +26,12 @@ var baselines = map[string]baseline{
 	"kd": func(b *baselineCase) (*Node, map[string]*Node) {
 		return dhkd.KL(b.input("student"), b.input("teacher"), b.hyper("T")), nil
 	},
-	"kd_zscore": standardizedBaseline,
-	"dkd":       dkdBaseline,
-	"dist":      distBaseline,
-	"mlkd":      mlkdBaseline,
+	"kd_zscore":    standardizedBaseline,
+	"dkd":          dkdBaseline,
+	"dist":         distBaseline,
+	"mlkd":         mlkdBaseline,
+	"reviewkd_abf": reviewABF,
+	"reviewkd_hcl": reviewHCL,
 }
 
 // baselineCase is a case while its graph is built.
