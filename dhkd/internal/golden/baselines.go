@@ -23,6 +23,12 @@ type baseline func(b *baselineCase) (loss *Node, terms map[string]*Node)
 // baselines are the losses of other distillation methods, by how a case's name goes on after "baseline_". The longest
 // name that fits is taken.
 var baselines = map[string]baseline{
+	"at":         attentionBaseline,
+	"fitnet_mse": hintBaseline,
+	"fitnet_reg": regressedHintBaseline,
+	"pkt":        pktBaseline,
+	"rkd":        rkdBaseline,
+	"sp":         spBaseline,
 	"kd": func(b *baselineCase) (*Node, map[string]*Node) {
 		return dhkd.KL(b.input("student"), b.input("teacher"), b.hyper("T")), nil
 	},
