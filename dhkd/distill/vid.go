@@ -78,8 +78,10 @@ func VariationalInformation(s *nn.Scope, student, teacher *Node) *Node {
 	return DivScalar(Add(ReduceAllMean(distance), ReduceAllMean(Log(variance))), 2)
 }
 
-// softplus is log(1 + exp(x)), whose gradient sigmoid(x) no large x spoils.
+// softplus is log(1 + exp(x)), with sigmoid(x) as its gradient, right for small and large x.
 func softplus(x *Node) *Node {
-	size := Abs(x)
-	return Add(DivScalar(Add(x, size), 2), Log1P(Exp(Neg(size))))
+	fixed := StopGradient(x)
+	value := Add(MaxScalar(fixed, 0), Log1P(Exp(Neg(Abs(fixed)))))
+	hook := IdentityWithCustomGradient(x, func(_, v *Node) *Node { return Mul(v, Sigmoid(fixed)) })
+	return Add(StopGradient(value), Sub(hook, fixed)) // x - x is 0
 }

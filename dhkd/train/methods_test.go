@@ -36,7 +36,9 @@ func smokeMethods() map[string]record.Method {
 	return methods
 }
 
-var smokeEdits = map[string]func(m *record.Method){}
+var smokeEdits = map[string]func(m *record.Method){
+	"crd": func(m *record.Method) { m.Negatives, m.Dim = 10, 8 },
+}
 
 // smokeHead is the auxiliary head of the student that learns by that method.
 func smokeHead(t *testing.T, m record.Method) dhkd.AuxHead {
