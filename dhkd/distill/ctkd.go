@@ -68,8 +68,8 @@ func (m curriculum) Losses(b Batch) Losses {
 // student, teacher: [N, C], C >= 2; temperature: a scalar above 0 of their dtype. Source: Li et al. 2023, arXiv 2211.16231.
 func LearntKL(student, teacher, temperature *Node) *Node {
 	checkLogits("LearntKL", student, teacher, 2)
-	logStudent := LogSoftmax(Div(student, temperature))
-	logTeacher := LogSoftmax(Div(StopGradient(teacher), temperature))
+	logStudent := LogSoftmax(Div(fromLargest(student), temperature))
+	logTeacher := LogSoftmax(Div(fromLargest(StopGradient(teacher)), temperature))
 	divergence := ReduceAllSum(Mul(Exp(logTeacher), Sub(logTeacher, logStudent)))
 	return DivScalar(Mul(divergence, Square(temperature)), float64(student.Shape().Dim(0)))
 }

@@ -44,7 +44,7 @@ func (m relations) Losses(b Batch) Losses {
 // 2205.10536, with the T² and the 1e-8 of its code (hunto/DIST_KD).
 func DIST(student, teacher *Node, temperature float64) (inter, intra *Node) {
 	checkLogits("DIST", student, teacher, 2)
-	ps, pt := Softmax(DivScalar(student, temperature)), Softmax(DivScalar(StopGradient(teacher), temperature))
+	ps, pt := soften(student, temperature), soften(StopGradient(teacher), temperature)
 	loss := func(axis int) *Node {
 		correlation := ReduceAllMean(pearson(ps, pt, axis))
 		return MulScalar(OneMinus(correlation), temperature*temperature)

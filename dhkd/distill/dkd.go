@@ -66,6 +66,7 @@ func DKD(student, teacher, labels *Node, temperature float64) (target, others *N
 // decouple returns the log-odds of the true class at a temperature, [N, 1], and the other classes' logits, [N, C-1].
 func decouple(logits, labels *Node, temperature float64) (odds, others *Node) {
 	n, classes := logits.Shape().Dim(0), logits.Shape().Dim(1)
+	logits = fromLargest(logits)
 	label := ExpandAxes(ConvertDType(labels, dtypes.Int32), -1)
 	class := func(classes int) *Node { return Iota(logits.Graph(), shapes.Make(dtypes.Int32, n, classes), 1) }
 	target := ReduceAndKeep(Where(Equal(class(classes), label), logits, ZerosLike(logits)), ReduceSum, -1)

@@ -19,6 +19,17 @@ func checkLogits(loss string, student, teacher *Node, minClasses int) {
 	}
 }
 
+// fromLargest is each sample's logits less the largest of them: all that depends on differences is the same, and float32 loses
+// no digits of them where all logits are large.
+func fromLargest(logits *Node) *Node {
+	return Sub(logits, StopGradient(ReduceAndKeep(logits, ReduceMax, -1)))
+}
+
+// soften is softmax(z/T), [N, C].
+func soften(logits *Node, temperature float64) *Node {
+	return Softmax(DivScalar(fromLargest(logits), temperature))
+}
+
 // logSumExp is log(sum exp(x)) over classes, [N, 1].
 func logSumExp(x *Node) *Node {
 	largest := StopGradient(ReduceAndKeep(x, ReduceMax, -1))

@@ -19,8 +19,7 @@ func Standardize(logits *Node) *Node {
 		exceptions.Panicf("Standardize: logits must be floats of shape [batch, classes] with at least 2 classes, got %s",
 			logits.Shape())
 	}
-	// Of the differences to the largest, float32 sums no digits away where all logits are large.
-	centered := center(Sub(logits, StopGradient(ReduceAndKeep(logits, ReduceMax, -1))), -1)
+	centered := center(fromLargest(logits), -1)
 	variance := DivScalar(ReduceAndKeep(Square(centered), ReduceSum, -1), float64(logits.Shape().Dim(1)-1))
 	return Div(centered, AddScalar(root(variance), 1e-7))
 }
