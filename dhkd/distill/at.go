@@ -11,8 +11,8 @@ import (
 //
 //	L = gamma CE(z, y) + alpha sum over stages of AttentionTransfer(f, ft)
 //
-// Published: alpha 1000 (RepDistiller, scripts/run_cifar_distill.sh; mdistiller, engine/cfg.py, for ImageNet too). Stages are
-// paired from the last; mdistiller pairs from the first, which differs from ResNet50 to MobileNetV1 alone.
+// Published: alpha 1000 (RepDistiller, scripts/run_cifar_distill.sh; mdistiller, engine/cfg.py, for ImageNet too).
+// Stages are paired from the last; mdistiller pairs from the first, which differs from ResNet50 to MobileNetV1 alone.
 type attention struct{ record.Method }
 
 func init() {

@@ -48,15 +48,21 @@ func TestNewErrors(t *testing.T) {
 		{record.Method{Name: "binarykl", Gamma: 1, Alpha: 1, Temperature: 2}, "method.gamma"},
 		{record.Method{Name: "binarykl", Alpha: 1, Temperature: 2, Align: true}, "method.align"},
 		{record.Method{Name: "ce+binarykl", Alpha: 1, Temperature: 2}, "method.gamma: method ce+binarykl needs it"},
-		{record.Method{Name: "binarykl-norm", Gamma: 1, Alpha: 1, Temperature: 2}, "method.gamma: method binarykl-norm has no"},
-		{record.Method{Name: "ce+binarykl-norm", Alpha: 1, Temperature: 2}, "method.gamma: method ce+binarykl-norm needs it"},
-		{record.Method{Name: "dkd", Gamma: 1, Alpha: 1, Temperature: 4}, "method.beta: method dkd needs it, more than 0 (published: 8)"},
+		{record.Method{Name: "binarykl-norm", Gamma: 1, Alpha: 1, Temperature: 2},
+			"method.gamma: method binarykl-norm has no"},
+		{record.Method{Name: "ce+binarykl-norm", Alpha: 1, Temperature: 2},
+			"method.gamma: method ce+binarykl-norm needs it"},
+		{record.Method{Name: "dkd", Gamma: 1, Alpha: 1, Temperature: 4},
+			"method.beta: method dkd needs it, more than 0 (published: 8)"},
 		{record.Method{Name: "dkd", Gamma: 1, Alpha: 1, Beta: 8, Temperature: 4, Warmup: -1}, "method.warmup"},
-		{record.Method{Name: "dist", Gamma: 1, Alpha: 2, Beta: 2, Temperature: 4, Standardize: true}, "method.standardize"},
+		{record.Method{Name: "dist", Gamma: 1, Alpha: 2, Beta: 2, Temperature: 4, Standardize: true},
+			"method.standardize"},
 		{record.Method{Name: "ctkd", Gamma: 0.1, Alpha: 0.9, Temperature: 4}, "method.temperature: method ctkd has no"},
-		{record.Method{Name: "mlkd", Gamma: 0.1, Alpha: 0.9, Beta: 0.9, Temperature: 4}, "method.temperature: method mlkd has no"},
+		{record.Method{Name: "mlkd", Gamma: 0.1, Alpha: 0.9, Beta: 0.9, Temperature: 4},
+			"method.temperature: method mlkd has no"},
 		{record.Method{Name: "mse"}, "method.alpha: method mse needs it"},
-		{record.Method{Name: "dual-ce", Gamma: 1, Alpha: 1, Temperature: 4}, "method.temperature: method dual-ce has no"},
+		{record.Method{Name: "dual-ce", Gamma: 1, Alpha: 1, Temperature: 4},
+			"method.temperature: method dual-ce has no"},
 		{record.Method{Name: "dhkd-detached", Gamma: 1, Alpha: 1, Temperature: 2, Align: true}, "method.align: "},
 	} {
 		m, err := distill.New(test.method)
@@ -99,6 +105,13 @@ func TestMethods(t *testing.T) {
 			distill.Needs{Teacher: true, AuxHead: true}, "ce 1 binarykl_aux 1 aligned"},
 		{distill.Defaults("dhkd-detached"), distill.Needs{Teacher: true, AuxHead: true, DetachAux: true},
 			"ce 1 binarykl_norm 1"},
+		{distill.Defaults("fitnet"), distill.Needs{Teacher: true, Features: true, Modules: true}, "ce 1 fitnet 100"},
+		{distill.Defaults("at"), distill.Needs{Teacher: true, Features: true}, "ce 1 at 1000"},
+		{distill.Defaults("rkd"), distill.Needs{Teacher: true, Features: true}, "ce 1 rkd_distance 25 rkd_angle 50"},
+		{distill.Defaults("sp"), distill.Needs{Teacher: true, Features: true}, "ce 1 sp 3000"},
+		{distill.Defaults("pkt"), distill.Needs{Teacher: true, Features: true}, "ce 1 pkt 30000"},
+		{distill.Defaults("vid"), distill.Needs{Teacher: true, Features: true, Modules: true}, "ce 1 vid 1"},
+		{distill.Defaults("ofd"), distill.Needs{Teacher: true, Features: true, Modules: true}, "ce 1 ofd 0.001"},
 		{record.Method{Name: "reviewkd", Gamma: 1, Alpha: 5, Warmup: 20, Dim: 512},
 			distill.Needs{Teacher: true, Features: true, Modules: true, Epoch: true}, "ce 1 reviewkd 5"},
 		{record.Method{Name: "crd", Gamma: 1, Alpha: 0.8, Temperature: 0.07, Dim: 8, Negatives: 4, BankMomentum: 0.5},
@@ -157,17 +170,20 @@ func TestWhoTeachesWhom(t *testing.T) {
 		{record.Method{Name: "dhkd", Gamma: 1, Alpha: 1, Temperature: 2, Literal: true}, []string{"main", "aux"}},
 		{record.Method{Name: "kd", Gamma: 1, Alpha: 9, Temperature: 2, Standardize: true}, []string{"main", "main"}},
 		{distill.Defaults("ce+binarykl-norm"), []string{"main", "main"}},
-		{record.Method{Name: "ce+binarykl-norm", Gamma: 1, Alpha: 1, Temperature: 2, Literal: true}, []string{"main", "main"}},
+		{record.Method{Name: "ce+binarykl-norm", Gamma: 1, Alpha: 1, Temperature: 2, Literal: true},
+			[]string{"main", "main"}},
 		{distill.Defaults("dkd"), []string{"main", "main", "main"}},
 		{distill.Defaults("dist"), []string{"main", "main", "main"}},
 		{distill.Defaults("ctkd"), []string{"main", "main"}},
 		{distill.Defaults("mlkd"), []string{"main", "main", "main", "main"}},
-		{record.Method{Name: "mlkd", Gamma: 1, Alpha: 9, Beta: 9, Standardize: true}, []string{"main", "main", "main", "main"}},
+		{record.Method{Name: "mlkd", Gamma: 1, Alpha: 9, Beta: 9, Standardize: true},
+			[]string{"main", "main", "main", "main"}},
 		{distill.Defaults("mse"), []string{"main"}},
 		{distill.Defaults("dual-ce"), []string{"main", "aux"}},
 		{distill.Defaults("dual-kl"), []string{"main", "aux"}},
 		{distill.Defaults("dual-binarykl"), []string{"main", "aux"}},
-		{record.Method{Name: "dual-binarykl", Gamma: 1, Alpha: 1, Temperature: 2, Literal: true}, []string{"main", "aux"}},
+		{record.Method{Name: "dual-binarykl", Gamma: 1, Alpha: 1, Temperature: 2, Literal: true},
+			[]string{"main", "aux"}},
 		{distill.Defaults("dhkd-detached"), []string{"main", "aux"}},
 	} {
 		m, err := distill.New(test.method)
@@ -229,6 +245,10 @@ func gradients(t *testing.T, m distill.Method, look func(distill.Losses)) [][][]
 				out.Features = append(out.Features, graph.Sin(x))
 			}
 			out.PreReLU, out.Pooled = out.Features, graph.ReduceMean(out.Features[3], 1, 2)
+			for _, x := range out.PreReLU {
+				ones := graph.Ones(g, shapes.Make(x.DType(), x.Shape().Dim(3)))
+				out.Norms = append(out.Norms, zoo.Norm{Scale: ones, Shift: ones})
+			}
 			return out
 		}
 		b := distill.Batch{Outputs: network(inputs[0], 2), Teacher: network(inputs[2], 3), Labels: inputs[3],

@@ -31,8 +31,8 @@ func sameSize(student, teacher *Node) (s, t *Node) {
 // flat is [N, anything] as [N, d].
 func flat(x *Node) *Node { return Reshape(x, x.Shape().Dim(0), -1) }
 
-// normalize divides the rows of [N, d] by their L2 norms. A row whose norm is at most 1e-12 becomes 0, with gradient 0 (torch
-// divides it by 1e-12, and its gradient explodes).
+// normalize divides the rows of [N, d] by their L2 norms. A row whose norm is at most 1e-12 becomes 0, with gradient 0
+// (torch divides it by 1e-12, and its gradient explodes).
 func normalize(x *Node) *Node {
 	square := ReduceAndKeep(Square(x), ReduceSum, -1)
 	none := LessOrEqual(square, Scalar(x.Graph(), x.DType(), 1e-24))

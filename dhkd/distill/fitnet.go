@@ -54,8 +54,8 @@ func Hint(student, teacher *Node) *Node {
 	return ReduceAllMean(Square(Sub(student, StopGradient(teacher))))
 }
 
-// HintRegressor gives the student's map [N, h, w, c] the shape of the teacher's [N, H, W, C], by a convolution, batch norm and
-// ReLU:
+// HintRegressor gives the student's map [N, h, w, c] the shape of the teacher's [N, H, W, C], by a convolution, batch
+// norm and ReLU:
 //
 //	h = 2H        3x3 with stride 2 and padding 1
 //	2h = H        transposed, 4x4 with stride 2 and padding 1
@@ -78,8 +78,8 @@ func HintRegressor(s *nn.Scope, student, teacher *Node) *Node {
 	case 2*h == height && 2*w == width:
 		x = nn.ConvTranspose2D(s.In("conv"), x, channels, 4, 2, 1)
 	default:
-		exceptions.Panicf("HintRegressor: no regressor from the student's %dx%d maps to the teacher's %dx%d: take another stage",
-			h, w, height, width)
+		exceptions.Panicf("HintRegressor: no regressor from the student's %dx%d maps to the teacher's %dx%d: take another "+
+			"stage", h, w, height, width)
 	}
 	return nn.ReLU(s, nn.BatchNorm(s.In("bn"), x))
 }

@@ -18,8 +18,8 @@ import (
 //
 //	L = gamma CE(z, y) + alpha sum over stages l of 2^(l-last) PartialL2(connector(f), ft, margin)
 //
-// The connector is a 1x1 convolution and batch norm that gives the student's map the teacher's channels. The teacher must
-// have batch norms before its maps' ReLU, which gives its margins: ShuffleNets have none.
+// The connector is a 1x1 convolution and batch norm that gives the student's map the teacher's channels. The teacher
+// must have batch norms before its maps' ReLU, which gives its margins: ShuffleNets have none.
 //
 // Published: alpha 0.001 on CIFAR-100 and 0.0001 on ImageNet (the authors' code, CIFAR-100 and
 // ImageNet/train_with_distillation.py; mdistiller, engine/cfg.py and configs/imagenet/r50_mv1/ofd.yaml).
@@ -65,8 +65,8 @@ func (m overhaul) Losses(b Batch) Losses {
 //
 //	t = max(ft, margin)      L = 1/N sum of (f - t)² where f > t or ft > 0
 //
-// student: [N, H, W, C]; teacher: [N, h, w, C], averaged to H x W; margin: [C], all negative. The teacher is a constant.
-// Source: Heo et al. 2019, arXiv 1904.01866; the authors' CIFAR-100/distiller.py.
+// student: [N, H, W, C]; teacher: [N, h, w, C], averaged to H x W; margin: [C], all negative. The teacher is a
+// constant. Source: Heo et al. 2019, arXiv 1904.01866; the authors' CIFAR-100/distiller.py.
 func PartialL2(student, teacher, margin *Node) *Node {
 	checkFeatures("PartialL2", student, teacher, 4)
 	teacher = nn.AdaptiveAveragePool2D(nn.New(nil, nn.Options{}), StopGradient(teacher), student.Shape().Dim(1),
@@ -77,8 +77,8 @@ func PartialL2(student, teacher, margin *Node) *Node {
 	return DivScalar(ReduceAllSum(Square(off)), float64(student.Shape().Dim(0)))
 }
 
-// Margin is the mean of a channel's negative values, [C], if they are as the batch norm makes them, normal with mean m and
-// standard deviation s:
+// Margin is the mean of a channel's negative values, [C], if they are as the batch norm makes them, normal with mean m
+// and standard deviation s:
 //
 //	E[x | x < 0] = m - s phi(m/s) / Phi(-m/s)      or -3 s where Phi(-m/s) <= 0.001
 //

@@ -11,7 +11,8 @@ import (
 //
 //	L = gamma CE(z, y) + alpha PKT(f, ft)
 //
-// Published: alpha 30000, on the pooled features (RepDistiller, scripts/run_cifar_distill.sh; mdistiller, engine/cfg.py).
+// Published: alpha 30000, on the pooled features (RepDistiller, scripts/run_cifar_distill.sh; mdistiller,
+// engine/cfg.py).
 type probabilistic struct{ record.Method }
 
 func init() {

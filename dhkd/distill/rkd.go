@@ -7,8 +7,8 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 )
 
-// relational is relational knowledge distillation: the distances between the pooled features of a batch's images, and the
-// angles of their triangles.
+// relational is relational knowledge distillation: the distances between the pooled features of a batch's images, and
+// the angles of their triangles.
 //
 //	L = gamma CE(z, y) + alpha distance(f, ft) + beta angle(f, ft)      see [RKD]
 //
@@ -38,17 +38,17 @@ func (m relational) Losses(b Batch) Losses {
 	}}
 }
 
-// RKD compares the relations of a batch's images in two feature spaces, student [N, d] and teacher [N, D]. With q_ij the
-// squared distance of rows i and j, and h(x) = x²/2 for |x| < 1, else |x| - 1/2:
+// RKD compares the relations of a batch's images in two feature spaces, student [N, d] and teacher [N, D]. With q_ij
+// the squared distance of rows i and j, and h(x) = x²/2 for |x| < 1, else |x| - 1/2:
 //
 //	distance = mean_ij  h(ds_ij - dt_ij),     d_ij = sqrt(q_ij) / mean over i != j of sqrt(q_ij)
 //	angle    = mean_ijk h(cs_ijk - ct_ijk),   c_ijk = cosine at i of the triangle i, j, k
 //	                                                = (q_ij + q_ik - q_jk) / (2 sqrt(q_ij q_ik))
 //
-// Means are over all N² and N³ entries; sqrt(q) is at least 1e-6 but on the diagonal, with gradient 0 where equal rows make
-// it that. Where a side has length 0 the cosine is 0, with gradient 0. A shift, a rotation or a factor on all features does
-// not matter. One image has no relations: both are 0. The teacher is a constant. Source: Park et al. 2019,
-// arXiv 1904.05068; RepDistiller for the means.
+// Means are over all N² and N³ entries; sqrt(q) is at least 1e-6 but on the diagonal, with gradient 0 where equal rows
+// make it that. Where a side has length 0 the cosine is 0, with gradient 0. A shift, a rotation or a factor on all
+// features does not matter. One image has no relations: both are 0. The teacher is a constant. Source: Park et al.
+// 2019, arXiv 1904.05068; RepDistiller for the means.
 //
 // By the law of cosines all angles come from the N² distances, so the largest value is of N³ entries, not of N² d.
 func RKD(student, teacher *Node) (distance, angle *Node) {
@@ -62,8 +62,8 @@ func RKD(student, teacher *Node) (distance, angle *Node) {
 		ReduceAllMean(smoothL1(Sub(cosines(qs), cosines(qt))))
 }
 
-// squaredDistances is [N, N] for the rows of [N, d]. Differences of rows, unlike products, are exactly 0 for equal rows and
-// lose nothing for close ones; they are not kept: the gradient, 2 sum_j (v_ij + v_ji)(x_i - x_j), is one product of
+// squaredDistances is [N, N] for the rows of [N, d]. Differences of rows, unlike products, are exactly 0 for equal rows
+// and lose nothing for close ones; they are not kept: the gradient, 2 sum_j (v_ij + v_ji)(x_i - x_j), is one product of
 // matrices.
 func squaredDistances(x *Node) *Node {
 	fixed := StopGradient(x)

@@ -7,8 +7,8 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 )
 
-// similarity is similarity-preserving distillation: images whose last maps are alike for the teacher are to be alike for
-// the student.
+// similarity is similarity-preserving distillation: images whose last maps are alike for the teacher are to be alike
+// for the student.
 //
 //	L = gamma CE(z, y) + alpha SimilarityPreserving(f, ft)
 //
@@ -41,9 +41,9 @@ func (m similarity) Losses(b Batch) Losses {
 //
 //	G = rows of F F^T, each divided by its L2 norm, [N, N]        L = sum of (Gs - Gt)² / N²
 //
-// student, teacher: [N, ...], whose other axes may differ. A rotation of the features, or a factor on all, does not matter.
-// The row of an image with features 0 is 0, with gradient 0. The teacher is a constant. Source: Tung and Mori 2019,
-// arXiv 1907.09682; RepDistiller for the rows without features.
+// student, teacher: [N, ...], whose other axes may differ. A rotation of the features, or a factor on all, does not
+// matter. The row of an image with features 0 is 0, with gradient 0. The teacher is a constant. Source: Tung and Mori
+// 2019, arXiv 1907.09682; RepDistiller for the rows without features.
 func SimilarityPreserving(student, teacher *Node) *Node {
 	checkFeatures("SimilarityPreserving", student, teacher, 0)
 	similarities := func(f *Node) *Node {

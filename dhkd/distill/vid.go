@@ -11,20 +11,20 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
 )
 
-// variational is variational information distillation: the student's map of each stage is to tell as much as possible of
-// the teacher's.
+// variational is variational information distillation: the student's map of each stage is to tell as much as possible
+// of the teacher's.
 //
 //	L = gamma CE(z, y) + alpha sum over stages of VariationalInformation(f, ft)
 //
-// Published: alpha 1 (RepDistiller, scripts/run_cifar_distill.sh; mdistiller, engine/cfg.py, whose code leaves the variances as
-// they are at first).
+// Published: alpha 1 (RepDistiller, scripts/run_cifar_distill.sh; mdistiller, engine/cfg.py, whose code leaves the
+// variances as they are at first).
 type variational struct{ record.Method }
 
 func init() {
 	registry["vid"] = entry{
 		make:       func(p record.Method) Method { return variational{p} },
 		parameters: []HyperParameter{labels(1), positive("alpha", 1, "weight of the maps' log-likelihood")},
-		what:       "variational information distillation: each stage's map predicts the teacher's, with a variance a channel",
+		what:       "variational information distillation: each stage's map predicts the teacher's, as a Gaussian",
 		source:     "Ahn et al. 2019, CVPR, arXiv 1904.05835",
 	}
 }
@@ -52,15 +52,15 @@ const (
 	initialVariance = 5.0
 )
 
-// VariationalInformation is the mean negative log-likelihood, but for a constant, of the teacher's map [N, H, W, C], as a
-// Gaussian around what a regressor of three 1x1 convolutions makes of the student's [N, h, w, c], with a variance for each
-// channel:
+// VariationalInformation is the mean negative log-likelihood, but for a constant, of the teacher's map [N, H, W, C], as
+// a Gaussian around what a regressor of three 1x1 convolutions makes of the student's [N, h, w, c], with a variance for
+// each channel:
 //
 //	L = mean of 1/2 [ (mu(f) - ft)² / v_c + log v_c ],   v_c = log(1 + exp(s_c)) + 1e-5
 //
-// The larger map is averaged to the size of the smaller first. v is 5 at first. Modules: regressor.0, .2 and .4, without
-// bias and with ReLU between them, and log_scale, s. The teacher is a constant. Source: Ahn et al. 2019, arXiv 1904.05835;
-// RepDistiller, distiller_zoo/VID.py, for the regressor's width, C, and the mean.
+// The larger map is averaged to the size of the smaller first. v is 5 at first. Modules: regressor.0, .2 and .4,
+// without bias and with ReLU between them, and log_scale, s. The teacher is a constant. Source: Ahn et al. 2019, arXiv
+// 1904.05835; RepDistiller, distiller_zoo/VID.py, for the regressor's width, C, and the mean.
 func VariationalInformation(s *nn.Scope, student, teacher *Node) *Node {
 	checkFeatures("VariationalInformation", student, teacher, 4)
 	mean, target := sameSize(student, teacher)
