@@ -21,21 +21,23 @@ func init() {
 	for _, norm := range []bool{false, true} {
 		construct := func(p record.Method) Method { return binaryKL{p, norm} }
 		name, what := "binarykl", "the binary KL divergence of every class alone"
+		source := "Yang et al. 2025, arXiv 2411.08937, Fig. 1(b)"
 		if norm {
 			name, what = "binarykl-norm", "BinaryKL-Norm, log cosh of the difference of the logits"
+			source = "control of Yang et al. 2025, arXiv 2411.08937"
 		}
 		alpha := positive("alpha", 1, "weight of the logit-level loss")
 		registry[name] = entry{
 			make:       construct,
 			parameters: []HyperParameter{alpha, temperature(2), literal},
 			what:       what + ", on one head",
-			source:     "Yang et al. 2025, arXiv 2411.08937, Fig. 1(b)",
+			source:     source,
 		}
 		registry["ce+"+name] = entry{
 			make:       construct,
 			parameters: []HyperParameter{labels(1), alpha, temperature(2), align, alignRule, literal},
 			what:       "cross-entropy and " + what + ", on one head",
-			source:     "Yang et al. 2025, arXiv 2411.08937, Fig. 1(b)",
+			source:     source,
 		}
 	}
 }

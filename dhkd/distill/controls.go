@@ -7,8 +7,8 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 )
 
-// control is DHKD with another loss on its second head: controls of what the two heads' separation and BinaryKL-Norm each
-// do. With a the auxiliary head's logits,
+// control is DHKD with another loss on its second head: controls of what the two heads' separation and BinaryKL-Norm
+// each do. With a the auxiliary head's logits,
 //
 //	dual-ce:        L = gamma CE(z, y) + alpha CE(a, y)             a second head without a teacher
 //	dual-kl:        L = gamma CE(z, y) + alpha KL(a, zt; T)         separation with Hinton's loss
@@ -20,8 +20,8 @@ type control struct {
 	loss  func(m record.Method, b Batch) *graph.Node
 }
 
-// detached is DHKD whose second head reads the backbone's feature and does not shape it: what the teacher teaches is kept
-// from the network that is used, which is then trained by cross-entropy alone.
+// detached is DHKD whose second head reads the backbone's feature and does not shape it: what the teacher teaches is
+// kept from the network that is used, which is then trained by cross-entropy alone.
 type detached struct{ dualHead }
 
 func init() {

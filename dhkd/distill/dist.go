@@ -36,12 +36,13 @@ func (m relations) Losses(b Batch) Losses {
 
 // DIST compares probabilities p = softmax(z/T) by Pearson's correlation rather than value for value:
 //
-//	inter = T² (1 - mean over samples of corr(ps_i, pt_i))      intra = T² (1 - mean over classes of corr(ps_:k, pt_:k))
+//	inter = T² (1 - mean over samples of corr(ps_i, pt_i))
+//	intra = T² (1 - mean over classes of corr(ps_:k, pt_:k))
 //	corr(a, b) = <a', b'> / (||a'|| ||b'|| + 1e-8),      a' = a - mean(a)
 //
-// student, teacher: [N, C], C >= 2; with two classes, or two samples, a correlation is 1 or -1 and teaches nothing. What is
-// constant, such as a class over a batch of one, has correlation 0 and gradient 0. Source: Huang et al. 2022, arXiv
-// 2205.10536, with the T² and the 1e-8 of its code (hunto/DIST_KD).
+// student, teacher: [N, C], C >= 2; with two classes, or two samples, a correlation is 1 or -1 and teaches nothing.
+// What is constant, such as a class over a batch of one, has correlation 0 and gradient 0. Source: Huang et al. 2022,
+// arXiv 2205.10536, with the T² and the 1e-8 of its code (hunto/DIST_KD).
 func DIST(student, teacher *Node, temperature float64) (inter, intra *Node) {
 	checkLogits("DIST", student, teacher, 2)
 	ps, pt := soften(student, temperature), soften(StopGradient(teacher), temperature)

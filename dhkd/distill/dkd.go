@@ -10,17 +10,19 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 )
 
-// decoupled is Decoupled Knowledge Distillation: L = gamma CE(z, y) + w (alpha TCKD + beta NCKD), see [DKD], where w grows
-// from 1/warmup in the first epoch to 1. Published for CIFAR-100: gamma 1, alpha 1, T 4, warm-up 20, and beta 8 (teacher
-// resnet32x4; WRN-40-2 to ShuffleNetV1; ResNet50 to MobileNetV2), 6 (VGG13; WRN-40-2 to its own kind) or 2 (resnet56,
-// resnet110); for ImageNet T 1, warm-up 1, beta 0.5 (ResNet34) or 2 (ResNet50). Source: mdistiller's configuration.
+// decoupled is Decoupled Knowledge Distillation: L = gamma CE(z, y) + w (alpha TCKD + beta NCKD), see [DKD], where w
+// grows from 1/warmup in the first epoch to 1. Published for CIFAR-100: gamma 1, alpha 1, T 4, warm-up 20, and beta 8
+// (teacher resnet32x4; WRN-40-2 to ShuffleNetV1; ResNet50 to MobileNetV2), 6 (VGG13; WRN-40-2 to its own kind) or 2
+// (resnet56, resnet110); for ImageNet T 1, warm-up 1, beta 0.5 (ResNet34) or 2 (ResNet50). Source: mdistiller's
+// configuration.
 type decoupled struct{ record.Method }
 
 func init() {
 	registry["dkd"] = entry{
 		make: func(p record.Method) Method { return decoupled{p} },
-		parameters: []HyperParameter{labels(1), positive("alpha", 1, "weight of TCKD, on the true class against the others"),
-			positive("beta", 8, "weight of NCKD, among the other classes (6 or 2 for some pairs)"), temperature(4), warmup,
+		parameters: []HyperParameter{labels(1),
+			positive("alpha", 1, "weight of TCKD, the true class against the others"),
+			positive("beta", 8, "weight of NCKD, the other classes (6 or 2 for some pairs)"), temperature(4), warmup,
 			standardize("T 2, alpha and beta 9 times as large")},
 		what:   "decoupled KD: the true class against the others, and the others among themselves",
 		source: "Zhao et al. 2022, CVPR, arXiv 2203.08679",
@@ -42,15 +44,15 @@ func (m decoupled) Losses(b Batch) Losses {
 	}}
 }
 
-// DKD is Hinton's loss in two parts. With p = softmax(z/T), y the true class and q = softmax(z/T) over the other classes
-// alone,
+// DKD is Hinton's loss in two parts. With p = softmax(z/T), y the true class and q = softmax(z/T) over the other
+// classes alone,
 //
 //	target = T²/N sum_i KL( (pt_y, 1-pt_y) || (ps_y, 1-ps_y) )      others = T²/N sum_i KL( qt || qs )
 //
-// student, teacher: [N, C] with C >= 3 (with two classes there are no others to compare); labels: [N], an integer dtype,
-// 0 to C-1. The log-odds of p_y are z_y/T - log sum_k!=y exp(z_k/T), so target is [dhkd.BinaryKL] of them and others is
-// [dhkd.KL] of the logits without the true class's: nothing is masked by large numbers, and large logits lose nothing.
-// Source: Zhao et al. 2022, arXiv 2203.08679.
+// student, teacher: [N, C] with C >= 3 (with two classes there are no others to compare); labels: [N], an integer
+// dtype, 0 to C-1. The log-odds of p_y are z_y/T - log sum_k!=y exp(z_k/T), so target is [dhkd.BinaryKL] of them and
+// others is [dhkd.KL] of the logits without the true class's: nothing is masked by large numbers, and large logits
+// lose nothing. Source: Zhao et al. 2022, arXiv 2203.08679.
 func DKD(student, teacher, labels *Node, temperature float64) (target, others *Node) {
 	checkLogits("DKD", student, teacher, 3)
 	if !labels.DType().IsInt() || labels.Rank() != 1 || labels.Shape().Dim(0) != student.Shape().Dim(0) {

@@ -38,7 +38,8 @@ func ExampleDKD() {
 	// Output: 0.9369 0.0000
 }
 
-// Correlations do not see that the student is less sure than its teacher, as long as classes are in the same proportions.
+// Correlations do not see that the student is less sure than its teacher, as long as classes are in the same
+// proportions.
 func ExampleDIST() {
 	show(func(student, teacher, _ *graph.Node) []*graph.Node {
 		inter, intra := distill.DIST(student, teacher, 1)

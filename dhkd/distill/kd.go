@@ -5,8 +5,8 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 )
 
-// kd is Hinton's distillation (arXiv 1503.02531): L = gamma CE(z, y) + alpha KL(z, zt; T), of z-scores where standardize is
-// set. The usual setting on CIFAR-100 is gamma 0.1, alpha 0.9, T 4 (CRD, mdistiller).
+// kd is Hinton's distillation (arXiv 1503.02531): L = gamma CE(z, y) + alpha KL(z, zt; T), of z-scores where
+// standardize is set. The usual setting on CIFAR-100 is gamma 0.1, alpha 0.9, T 4 (CRD, mdistiller).
 type kd struct{ record.Method }
 
 func init() {

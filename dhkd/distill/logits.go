@@ -19,8 +19,8 @@ func checkLogits(loss string, student, teacher *Node, minClasses int) {
 	}
 }
 
-// fromLargest is each sample's logits less the largest of them: all that depends on differences is the same, and float32 loses
-// no digits of them where all logits are large.
+// fromLargest is each sample's logits less the largest of them: all that depends on differences is the same, and
+// float32 loses no digits of them where all logits are large.
 func fromLargest(logits *Node) *Node {
 	return Sub(logits, StopGradient(ReduceAndKeep(logits, ReduceMax, -1)))
 }

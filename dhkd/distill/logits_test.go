@@ -179,8 +179,9 @@ func TestLogitLossReference(t *testing.T) {
 	})
 }
 
-// TestLogitLossProperties: nothing changes when a constant is added to a sample's logits (but for MSE), or when samples or
-// classes change places; with the teacher's own logits a loss is 0 and has gradient 0; DKD's parts add up to Hinton's loss.
+// TestLogitLossProperties: nothing changes when a constant is added to a sample's logits (but for MSE), or when
+// samples or classes change places; with the teacher's own logits a loss is 0 and has gradient 0; DKD's parts add up
+// to Hinton's loss.
 func TestLogitLossProperties(t *testing.T) {
 	run := newRun(t, devicetest.Go(t))
 	rapid.Check(t, func(rt *rapid.T) {
@@ -226,7 +227,8 @@ func TestLogitLossProperties(t *testing.T) {
 				closeTo(rt, "gradient of "+name+" at the teacher's logits", g, 0, 1e-9)
 			}
 		}
-		closeTo(rt, "standardized KL of scaled logits", atScaled["standardized kl"].value, at["standardized kl"].value, 1e-4)
+		closeTo(rt, "standardized KL of scaled logits", atScaled["standardized kl"].value,
+			at["standardized kl"].value, 1e-4)
 
 		one := run(dtypes.Float64, batch{b.student[:classes], b.teacher[:classes], b.labels[:1]})
 		p := softmax(b.teacher[:classes], testT)[b.labels[0]]
@@ -234,8 +236,8 @@ func TestLogitLossProperties(t *testing.T) {
 	})
 }
 
-// TestExtremeLogits: values and gradients stay finite for logits of 1e4, one-hot teachers and equal logits, and in float32
-// are those of float64.
+// TestExtremeLogits: values and gradients stay finite for logits of 1e4, one-hot teachers and equal logits, and in
+// float32 are those of float64.
 func TestExtremeLogits(t *testing.T) {
 	constant := func(value float64) (x []float64) {
 		for range samples * classes {
@@ -289,13 +291,14 @@ func TestExtremeLogits(t *testing.T) {
 	})
 }
 
-// TestCurriculum checks the temperature, and that its gradient is that of the loss, reversed and as strong as the epoch says.
+// TestCurriculum checks the temperature, and that its gradient is that of the loss, reversed and as strong as the
+// epoch says.
 func TestCurriculum(t *testing.T) {
 	b := randomBatch(5, 4)
 	klAt := func(temperature float64) (kl float64) {
 		for i := range samples {
-			kl += temperature * temperature / samples * divergence(softmax(b.teacher[i*classes:(i+1)*classes], temperature),
-				softmax(b.student[i*classes:(i+1)*classes], temperature))
+			zs, zt := b.student[i*classes:(i+1)*classes], b.teacher[i*classes:(i+1)*classes]
+			kl += temperature * temperature / samples * divergence(softmax(zt, temperature), softmax(zs, temperature))
 		}
 		return kl
 	}
@@ -313,12 +316,15 @@ func TestCurriculum(t *testing.T) {
 			t.Fatal(err)
 		}
 		store := model.NewStore()
-		exec, err := model.NewExec(devicetest.Go(t).Backend, store, func(variables *model.Scope, inputs []*node) []*node {
-			kl := m.Losses(distill.Batch{Outputs: zoo.Outputs{Logits: inputs[0]}, Teacher: zoo.Outputs{Logits: inputs[1]},
-				Labels: inputs[2], Epoch: inputs[3], Scope: nn.New(variables.At("method"), nn.Options{})}).Terms[1]
-			theta := variables.At("method").GetVariable("global_T").NodeValue(inputs[0].Graph())
+		build := func(variables *model.Scope, inputs []*node) []*node {
+			kl := m.Losses(distill.Batch{
+				Outputs: zoo.Outputs{Logits: inputs[0]}, Teacher: zoo.Outputs{Logits: inputs[1]}, Labels: inputs[2],
+				Epoch: inputs[3], Scope: nn.New(variables, nn.Options{}),
+			}).Terms[1]
+			theta := variables.GetVariable("global_T").NodeValue(inputs[0].Graph())
 			return []*node{kl.Value, graph.Gradient(kl.Value, theta)[0]}
-		})
+		}
+		exec, err := model.NewExec(devicetest.Go(t).Backend, store, build)
 		if err != nil {
 			t.Fatal(err)
 		}
