@@ -14,22 +14,23 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
 )
 
-// crd is contrastive representation distillation (arXiv 1910.10699): the student's embedding of an image shall be told from
-// the teacher's embeddings of images of other classes, and the teacher's from the student's.
+// crd is contrastive representation distillation (arXiv 1910.10699): the student's embedding of an image shall be
+// told from the teacher's embeddings of images of other classes, and the teacher's from the student's.
 //
 //	v = normalize(W pooled + b) of either network           one linear layer each, both trained
 //	P(v, m) = exp(<v, m>/T) / Z                             m of a memory bank with an embedding of every training image
 //	L = gamma CE(z, y) + alpha [NCE(v_s, teacher's bank) + NCE(v_t, student's bank)]
 //
-// NCE is [NoiseContrastive]. Z is n times the mean of exp(<v, m>/T) over the first batch's pairs, and is kept. After the
-// losses, the batch's entries of the banks become normalize(bank_momentum m + (1 - bank_momentum) v).
+// NCE is [NoiseContrastive]. Z is n times the mean of exp(<v, m>/T) over the first batch's pairs, and is kept. After
+// the losses, the batch's entries of the banks become normalize(bank_momentum m + (1 - bank_momentum) v).
 //
-// Negatives are drawn on the device, uniformly with replacement from all images of other classes. (The authors' loader draws
-// without replacement where it can.) The loss is theirs by other means: all similarities with a bank are one matrix product,
-// and how often an image was drawn weighs its term, where the authors gather [N, negatives, dim].
+// Negatives are drawn on the device, uniformly with replacement from all images of other classes. (The authors'
+// loader draws without replacement where it can.) The loss is theirs by other means: all similarities with a bank are
+// one matrix product, and how often an image was drawn weighs its term, where the authors gather [N, negatives, dim].
 //
-// Modules: embed_s.linear, embed_t.linear. Buffers: memory_s and memory_t, [n, dim], whose rows are the training images
-// sorted by class; log_z_s and log_z_t, of the student's and the teacher's anchors, NaN before the first batch.
+// Modules: embed_s.linear, embed_t.linear. Buffers: memory_s and memory_t, [n, dim], whose rows are the training
+// images sorted by class; log_z_s and log_z_t, of the student's and the teacher's anchors, NaN before the first
+// batch.
 type crd struct{ record.Method }
 
 func init() {
@@ -71,13 +72,14 @@ func (m crd) Losses(b Batch) Losses {
 	}}
 }
 
-// NoiseContrastive is one side of CRD's loss: each of N anchors is to tell its positive from K negatives, drawn from n images:
+// NoiseContrastive is one side of CRD's loss: each of N anchors is to tell its positive from K negatives, drawn from
+// n images:
 //
 //	c = K/n      L = -(1/N) sum_i [ log P+/(P+ + c + 1e-7) + sum over negatives of log c/(P + c + 1e-7) ]
 //
-// positive: [N], log P+; scores: [N, n], log P of each anchor with each image; drawn: [N, n], how often each image is a
-// negative of each anchor, K in total. Evaluated as softplus of log P - log c, so no P overflows. Source: Tian et al. 2020
-// (arXiv 1910.10699), equations 17 and 18; the authors' crd/criterion.py, ContrastLoss.
+// positive: [N], log P+; scores: [N, n], log P of each anchor with each image; drawn: [N, n], how often each image is
+// a negative of each anchor, K in total. Evaluated as softplus of log P - log c, so no P overflows. Source: Tian et
+// al. 2020 (arXiv 1910.10699), equations 17 and 18; the authors' crd/criterion.py, ContrastLoss.
 func NoiseContrastive(positive, scores, drawn *Node, negatives int) *Node {
 	if scores.Rank() != 2 || !scores.Shape().Equal(drawn.Shape()) || positive.Rank() != 1 ||
 		positive.Shape().Dim(0) != scores.Shape().Dim(0) || negatives < 1 {
@@ -89,8 +91,8 @@ func NoiseContrastive(positive, scores, drawn *Node, negatives int) *Node {
 	noise := float64(negatives) / float64(scores.Shape().Dim(1))
 	logNoise := math.Log(noise + epsilon)
 	real := ReduceAllSum(softplus(Neg(AddScalar(positive, -logNoise))))
-	others := ReduceAllSum(Mul(StopGradient(drawn), AddScalar(softplus(AddScalar(scores, -logNoise)), logNoise-math.Log(noise))))
-	return DivScalar(Add(real, others), anchors)
+	others := AddScalar(softplus(AddScalar(scores, -logNoise)), logNoise-math.Log(noise))
+	return DivScalar(Add(real, ReduceAllSum(Mul(StopGradient(drawn), others))), anchors)
 }
 
 // embed is a linear layer to [N, dim] whose rows are given length 1.
@@ -98,8 +100,8 @@ func embed(s *nn.Scope, pooled *Node, dim int) *Node {
 	return normalize(nn.Linear(s.In("linear"), pooled, dim))
 }
 
-// remember moves the entries of a memory bank of n images at the places [N] towards the embeddings [N, dim]. What it returns
-// is the bank before that, [n, dim].
+// remember moves the entries of a memory bank of n images at the places [N] towards the embeddings [N, dim]. What it
+// returns is the bank before that, [n, dim].
 func (m crd) remember(s *nn.Scope, name string, n int, embeddings, places *Node) (before *Node) {
 	bank := s.Buffer(embeddings.DType(), name, nn.Uniform(math.Sqrt(3/float64(m.Dim))), n, m.Dim)
 	before = StopGradient(bank.NodeValue(embeddings.Graph()))
@@ -109,7 +111,8 @@ func (m crd) remember(s *nn.Scope, name string, n int, embeddings, places *Node)
 	// Of an image that is in the batch twice, the last embedding stays.
 	order := Iota(at.Graph(), shapes.Make(dtypes.Int32, places.Shape().Dim(0), 1), 0)
 	later := And(Equal(at, Transpose(at, 0, 1)), LessThan(order, Transpose(order, 0, 1))) // [N, N]
-	change := Where(BroadcastToShape(ExpandAxes(LogicalAny(later, -1), -1), moved.Shape().Clone()), ZerosLike(moved), Sub(moved, old))
+	again := BroadcastToShape(ExpandAxes(LogicalAny(later, -1), -1), moved.Shape().Clone())
+	change := Where(again, ZerosLike(moved), Sub(moved, old))
 	bank.SetNodeValue(ScatterSum(before, at, change, false, false))
 	return before
 }
@@ -166,7 +169,9 @@ func (s imagesByClass) draw(scope *nn.Scope, labels *Node, negatives int, dtype 
 	if n == 0 || slices.Contains(s.count, int32(n)) {
 		exceptions.Panicf("method crd: no negatives to draw: the %d training images are all of one class", n)
 	}
-	of := func(values []int32) *Node { return ExpandAxes(Gather(Const(g, values), ExpandAxes(labels, -1)), -1) } // [N, 1]
+	of := func(values []int32) *Node { // of each label's class, [N, 1]
+		return ExpandAxes(Gather(Const(g, values), ExpandAxes(labels, -1)), -1)
+	}
 	others := Sub(Scalar(g, dtypes.Int32, n), of(s.count))
 	u := scope.Draw(shapes.Make(dtypes.Float32, labels.Shape().Dim(0), negatives))
 	step := Min(ConvertDType(Floor(Mul(u, ConvertDType(others, u.DType()))), dtypes.Int32), AddScalar(others, -1))
@@ -174,5 +179,6 @@ func (s imagesByClass) draw(scope *nn.Scope, labels *Node, negatives int, dtype 
 	place = Where(GreaterOrEqual(place, Scalar(g, dtypes.Int32, n)), AddScalar(place, float64(-n)), place)
 	row := Iota(g, place.Shape().Clone(), 0)
 	at := Reshape(Stack([]*Node{row, place}, -1), -1, 2)
-	return Scatter(at, Ones(g, shapes.Make(dtype, at.Shape().Dim(0))), shapes.Make(dtype, labels.Shape().Dim(0), n), false, false)
+	once := Ones(g, shapes.Make(dtype, at.Shape().Dim(0)))
+	return Scatter(at, once, shapes.Make(dtype, labels.Shape().Dim(0), n), false, false)
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
-// contrastMemory is CRD in plain float64 as the authors have it: gathered entries of the banks, Z of the first batch, scores as
-// probabilities, the update of the banks. Source: RepDistiller, crd/memory.py and crd/criterion.py.
+// contrastMemory is CRD in plain float64 as the authors have it: gathered entries of the banks, Z of the first batch,
+// scores as probabilities, the update of the banks. Source: RepDistiller, crd/memory.py and crd/criterion.py.
 type contrastMemory struct {
 	bankS, bankT [][]float64
 	zS, zT       float64 // 0 = not set
@@ -196,7 +196,8 @@ func TestCRD(t *testing.T) {
 }
 
 // initialBanks are the method's variables before its first step.
-func initialBanks(t *testing.T, backend compute.Backend, trainLabels []int32, m Method, batch, width, teacherWidth int) map[string][]float64 {
+func initialBanks(t *testing.T, backend compute.Backend, trainLabels []int32, m Method,
+	batch, width, teacherWidth int) map[string][]float64 {
 	t.Helper()
 	g := NewGraph(backend, "banks")
 	defer g.Finalize()
@@ -233,8 +234,8 @@ func closeTo(t *testing.T, what string, got, want []float64) {
 	}
 }
 
-// TestDraw checks that negatives are of other classes, as many as asked for, and uniform: chi-square of 9 degrees of freedom
-// below its 99.9th percentile, 27.9.
+// TestDraw checks that negatives are of other classes, as many as asked for, and uniform: chi-square of 9 degrees of
+// freedom below its 99.9th percentile, 27.9.
 func TestDraw(t *testing.T) {
 	labels := []int32{3, 0, 3, 1, 1, 0, 3, 1, 0, 0, 3, 3, 3, 1} // none of class 2; 4 others of 14 are of class 0 and 1
 	images := sortByClass(labels)
@@ -265,8 +266,8 @@ func TestDraw(t *testing.T) {
 	}
 }
 
-// TestNoiseContrastiveProperties: the order of images does not matter, an image drawn twice counts twice, and losses and gradients
-// are finite and right where scores are extreme, in float32.
+// TestNoiseContrastiveProperties: the order of images does not matter, an image drawn twice counts twice, and losses
+// and gradients are finite and right where scores are extreme, in float32.
 func TestNoiseContrastiveProperties(t *testing.T) {
 	backend := devicetest.Go(t).Backend
 	exec := MustNewExec(backend, func(positive, scores, drawn *Node) []*Node {

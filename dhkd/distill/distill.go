@@ -20,6 +20,29 @@ type Method interface {
 	Losses(b Batch) Losses
 }
 
+// Predictor is a method that trains another network than the student: parts of it and modules of the method's own.
+type Predictor interface {
+	Method
+	// Predict returns the logits of the trained network, in inference where the scope of the batch is. The student's and
+	// the teacher's outputs are there, labels are not. It is a graph-building function.
+	Predict(b Batch) *graph.Node
+}
+
+// PredictorOf is the prediction of the network that a method trains, or nil if that is the student's main head.
+func PredictorOf(m Method) func(b Batch) *graph.Node {
+	switch m := m.(type) {
+	case Predictor:
+		return m.Predict
+	case sum:
+		for i, part := range m {
+			if p, ok := part.(Predictor); ok {
+				return func(b Batch) *graph.Node { return p.Predict(m.part(b, i)) }
+			}
+		}
+	}
+	return nil
+}
+
 // Needs says what a method needs beside images and labels.
 type Needs struct {
 	Teacher  bool // the teacher's logits
@@ -60,6 +83,8 @@ type Losses struct {
 	Terms []Term
 	// Align says how the gradient of the first term and that of the sum of the others are combined.
 	Align dhkd.AlignmentRule
+	// Logits are what a [Predictor]'s network predicts, for the accuracy on the batch; nil are the student's.
+	Logits *graph.Node
 }
 
 // Term is one loss, a scalar before its weight.

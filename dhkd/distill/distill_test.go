@@ -116,6 +116,8 @@ func TestMethods(t *testing.T) {
 			distill.Needs{Teacher: true, Features: true, Modules: true, Epoch: true}, "ce 1 reviewkd 5"},
 		{record.Method{Name: "crd", Gamma: 1, Alpha: 0.8, Temperature: 0.07, Dim: 8, Negatives: 4, BankMomentum: 0.5},
 			distill.Needs{Teacher: true, Features: true, Modules: true, Random: true, Indices: true}, "ce 1 crd 0.8"},
+		{distill.Defaults("simkd"), distill.Needs{Teacher: true, Features: true, Modules: true}, "simkd 1"},
+		{distill.Defaults("catkd"), distill.Needs{Teacher: true, Features: true}, "ce 1 catkd 15"},
 	} {
 		m, err := distill.New(test.method)
 		if err != nil {
@@ -244,6 +246,9 @@ func gradients(t *testing.T, m distill.Method, look func(distill.Losses)) [][][]
 				x := graph.IotaFull(g, shapes.Make(logits.DType(), 2, side, side, channels))
 				out.Features = append(out.Features, graph.Sin(x))
 			}
+			out.Last = out.Features[3]
+			out.Classifier = zoo.Classifier{Weight: graph.IotaFull(g, shapes.Make(logits.DType(), 3, out.Last.Shape().Dim(3))),
+				Bias: graph.IotaFull(g, shapes.Make(logits.DType(), 3))}
 			out.PreReLU, out.Pooled = out.Features, graph.ReduceMean(out.Features[3], 1, 2)
 			for _, x := range out.PreReLU {
 				ones := graph.Ones(g, shapes.Make(x.DType(), x.Shape().Dim(3)))

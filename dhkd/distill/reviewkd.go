@@ -18,13 +18,14 @@ import (
 //
 //	L = gamma CE(z, y) + alpha min(epoch/warmup, 1) HCL(ABF(student's maps), teacher's maps)
 //
-// Compared are the pooled features and the maps of the stages, the teacher's before their last ReLU; the student's after
-// it, or before it with pre_relu. The fused maps have as many channels as the student's pooled feature, but at most dim.
+// Compared are the pooled features and the maps of the stages, the teacher's before their last ReLU; the student's
+// after it, or before it with pre_relu. The fused maps have as many channels as the student's pooled feature, but at
+// most dim.
 //
-// Published alpha: 5 for wrn_16_2, wrn_40_1, ShuffleV1 and resnet8x4, 8 for ShuffleV2, 0.6 for resnet20, 1 for resnet32
-// (the authors' scripts, batch 128, learning rate 0.1, Nesterov); 5 with batch 64 and learning rate 0.05 in mdistiller.
-// On ImageNet, warmup 1 and pre_relu: alpha 1 from ResNet34 to ResNet18, alpha 8 and dim 256 from ResNet50 to
-// MobileNetV1 (mdistiller sets 256 too, but its code does not read it and takes 512).
+// Published alpha: 5 for wrn_16_2, wrn_40_1, ShuffleV1 and resnet8x4, 8 for ShuffleV2, 0.6 for resnet20, 1 for
+// resnet32 (the authors' scripts, batch 128, learning rate 0.1, Nesterov); 5 with batch 64 and learning rate 0.05 in
+// mdistiller. On ImageNet, warmup 1 and pre_relu: alpha 1 from ResNet34 to ResNet18, alpha 8 and dim 256 from
+// ResNet50 to MobileNetV1 (mdistiller sets 256 too, but its code does not read it and takes 512).
 type reviewKD struct{ record.Method }
 
 func init() {
@@ -52,7 +53,8 @@ func (m reviewKD) Losses(b Batch) Losses {
 		student = b.PreReLU
 	}
 	student, targets := stages(student, b.Teacher.PreReLU)
-	maps, targets := append(slices.Clone(student), asMap(b.Pooled)), append(slices.Clone(targets), asMap(b.Teacher.Pooled))
+	maps := append(slices.Clone(student), asMap(b.Pooled))
+	targets = append(slices.Clone(targets), asMap(b.Teacher.Pooled))
 	slices.Reverse(maps) // the deepest first
 	slices.Reverse(targets)
 	fused := FuseMaps(b.Scope, maps, targets, min(m.Dim, b.Pooled.Shape().Dim(-1)))
@@ -62,16 +64,16 @@ func (m reviewKD) Losses(b Batch) Losses {
 	}}
 }
 
-// FuseMaps is ReviewKD's attention based fusion (ABF) of the student's maps, deepest first, [N, h, w, c]. What it returns for a
-// map has the shape of the teacher's map of the same number, [N, H, W, C]:
+// FuseMaps is ReviewKD's attention based fusion (ABF) of the student's maps, deepest first, [N, h, w, c]. What it
+// returns for a map has the shape of the teacher's map of the same number, [N, H, W, C]:
 //
 //	x = BN(conv1x1(map))                                                       h x w, as many channels as given
 //	x = x z0 + y z1,  (z0, z1) = sigmoid(conv1x1([x, y]))                      with y the residual r of the map before
 //	r = x at H x W,   fused = BN(conv3x3(r))
 //
-// The first map is not mixed. Maps are resized to the nearest neighbour, as torch does. Of the teacher only the shapes are
-// used. Modules of map i: abf<i>.conv1, abf<i>.conv2 (each 0 the convolution, 1 the batch norm) and abf<i>.att_conv.0.
-// Source: Chen et al. 2021 (arXiv 2104.09044), section 3.3; the authors' model/reviewkd.py.
+// The first map is not mixed. Maps are resized to the nearest neighbour, as torch does. Of the teacher only the
+// shapes are used. Modules of map i: abf<i>.conv1, abf<i>.conv2 (each 0 the convolution, 1 the batch norm) and
+// abf<i>.att_conv.0. Source: Chen et al. 2021 (arXiv 2104.09044), section 3.3; the authors' model/reviewkd.py.
 func FuseMaps(s *nn.Scope, student, teacher []*Node, channels int) (fused []*Node) {
 	checkMaps("FuseMaps", student, teacher)
 	var residual *Node
@@ -93,13 +95,13 @@ func FuseMaps(s *nn.Scope, student, teacher []*Node, channels int) (fused []*Nod
 	return fused
 }
 
-// HierarchicalContext is ReviewKD's loss (HCL) of maps of the same shapes, the mean square of their differences, at full
-// size and averaged to 4x4, 2x2 and 1x1:
+// HierarchicalContext is ReviewKD's loss (HCL) of maps of the same shapes, the mean square of their differences, at
+// full size and averaged to 4x4, 2x2 and 1x1:
 //
 //	L = sum over maps of [mse(d) + sum_l w_l mse(pool_l(d))] / (1 + sum_l w_l),   d = student - teacher
 //
-// student, teacher: [N, H, W, C] each. Only l < H count; w is 1/2, 1/4, 1/8 in that order, so the first that counts has
-// 1/2. The teacher is a constant. Source: Chen et al. 2021 (arXiv 2104.09044), section 3.4; the authors' hcl.
+// student, teacher: [N, H, W, C] each. Only l < H count; w is 1/2, 1/4, 1/8 in that order, so the first that counts
+// has 1/2. The teacher is a constant. Source: Chen et al. 2021 (arXiv 2104.09044), section 3.4; the authors' hcl.
 func HierarchicalContext(student, teacher []*Node) *Node {
 	checkMaps("HierarchicalContext", student, teacher)
 	untraced := nn.New(nil, nn.Options{})
@@ -140,13 +142,14 @@ func convNorm(s *nn.Scope, x *Node, c nn.Conv) *Node {
 	return nn.BatchNorm(s.In("1"), nn.ConvWith(s.In("0"), x, c))
 }
 
-// kaimingUniformLinear is torch's kaiming_uniform_(a=1) of a convolution weight: U(-b, b), b = sqrt(3/(in height width)).
+// kaimingUniformLinear is torch's kaiming_uniform_(a=1) of a convolution weight: U(-b, b), b = sqrt(3/(in height
+// width)).
 func kaimingUniformLinear(rng *rand.Rand, dims []int) []float32 {
 	return nn.Uniform(math.Sqrt(3/float64(dims[1]*dims[2]*dims[3])))(rng, dims)
 }
 
-// nearest is torch's interpolate in the mode of that name: place i of an axis of `from` values that becomes one of `to` has
-// the value of place floor(i from/to).
+// nearest is torch's interpolate in the mode of that name: place i of an axis of `from` values that becomes one of
+// `to` has the value of place floor(i from/to).
 func nearest(x *Node, height, width int) *Node {
 	return nearestAxis(nearestAxis(x, 1, height), 2, width)
 }

@@ -21,8 +21,8 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
-// TestHierarchicalContext compares with the definition in float64, for sizes with all, some and no smaller levels, and one
-// that the windows do not divide.
+// TestHierarchicalContext compares with the definition in float64, for sizes with all, some and no smaller levels,
+// and one that the windows do not divide.
 func TestHierarchicalContext(t *testing.T) {
 	for _, backend := range []compute.Backend{devicetest.Open(t).Backend, devicetest.Go(t).Backend} {
 		for _, side := range []int{16, 7, 4, 3, 2, 1} {
@@ -123,8 +123,8 @@ func TestNearest(t *testing.T) {
 	}
 }
 
-// TestFuseMaps checks the gradient of the loss on fused maps by finite differences, with maps that are resized by no whole
-// factor, and that the attention mixes what it should.
+// TestFuseMaps checks the gradient of the loss on fused maps by finite differences, with maps that are resized by no
+// whole factor, and that the attention mixes what it should.
 func TestFuseMaps(t *testing.T) {
 	backend := devicetest.Go(t).Backend
 	shape := [][2][]int{ // student, teacher; deepest first
@@ -206,8 +206,8 @@ func TestFuseMaps(t *testing.T) {
 	}
 }
 
-// TestReviewKDPairs checks, for pairs of the literature, the channels of the modules and the sizes: those of the authors'
-// build_review_kd and of mdistiller's configurations.
+// TestReviewKDPairs checks, for pairs of the literature, the channels of the modules and the sizes: those of the
+// authors' build_review_kd and of mdistiller's configurations.
 func TestReviewKDPairs(t *testing.T) {
 	for _, test := range []struct {
 		student, teacher string

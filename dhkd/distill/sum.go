@@ -26,13 +26,12 @@ func (s sum) Needs() (all Needs) {
 }
 
 func (s sum) Losses(b Batch) (all Losses) {
-	scope := b.Scope
 	known := map[string]bool{}
 	for i, m := range s {
-		if scope != nil {
-			b.Scope = scope.In(fmt.Sprint(i))
+		losses := m.Losses(s.part(b, i))
+		if all.Logits == nil {
+			all.Logits = losses.Logits
 		}
-		losses := m.Losses(b)
 		for _, term := range losses.Terms {
 			if !known[term.Name] {
 				known[term.Name] = true
@@ -47,4 +46,12 @@ func (s sum) Losses(b Batch) (all Losses) {
 		all.Align = dhkd.AddGradients
 	}
 	return all
+}
+
+// part is the batch as method number i gets it: its modules have a scope of their own.
+func (s sum) part(b Batch, i int) Batch {
+	if b.Scope != nil {
+		b.Scope = b.Scope.In(fmt.Sprint(i))
+	}
+	return b
 }

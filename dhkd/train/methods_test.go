@@ -2,6 +2,7 @@ package train
 
 import (
 	"maps"
+	"math"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -59,8 +60,8 @@ const (
 	smokeRate  = 0.01
 )
 
-// TestMethodsLearn trains with each method: the loss on a batch falls, and all that the method owns has moved. On XLA too,
-// where it has modules; else it has nothing that the tests of its losses do not run there.
+// TestMethodsLearn trains with each method: the loss on a batch falls, and all that the method owns has moved. On XLA
+// too, where it has modules; else it has nothing that the tests of its losses do not run there.
 func TestMethodsLearn(t *testing.T) {
 	for name, m := range smokeMethods() {
 		backends := []compute.Backend{devicetest.Go(t).Backend}
@@ -124,6 +125,29 @@ func TestMethodsResume(t *testing.T) {
 				t.Errorf("the method's variables differ: %v", slices.Sorted(maps.Keys(a)))
 			}
 		})
+	}
+}
+
+// TestPredictorIsEvaluated checks that the network of a [distill.Predictor] is evaluated, not the student's head:
+// with a projector to zeros all that is left of it is the teacher's bias.
+func TestPredictorIsEvaluated(t *testing.T) {
+	trainer := trainedOn(t, devicetest.Go(t).Backend, distill.Defaults("simkd"))
+	for _, name := range []string{"transfer.7.weight", "transfer.7.bias"} {
+		of := trainer.store.GetVariable("/" + methodScope + "/" + name).Shape()
+		if err := trainer.set(methodScope, name, tensors.FromShape(of), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bias := tensors.MustCopyFlatData[float32](trainer.Teacher.Weights["fc.bias"])
+	var want, sum float64
+	for _, z := range bias {
+		sum += math.Exp(float64(z))
+	}
+	for _, label := range trainer.Data.Test.Labels {
+		want += (math.Log(sum) - float64(bias[label])) / tinyTest
+	}
+	if e, err := trainer.EvaluateStudent(); err != nil || math.Abs(e.Loss-want) > 1e-5 {
+		t.Errorf("%+v, %v, want a loss of %g", e, err, want)
 	}
 }
 

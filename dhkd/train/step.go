@@ -47,7 +47,7 @@ type StepInputs struct {
 
 // StepResult are scalars of the batch, before the update.
 type StepResult struct {
-	Outputs   zoo.Outputs
+	Outputs   zoo.Outputs // the student's, but for the logits of a [distill.Predictor]
 	Terms     []distill.Term
 	Loss      *Node           // the weighted sum of the terms
 	Alignment *dhkd.Alignment // nil unless aligned or measured
@@ -70,6 +70,9 @@ func (st Step) Build(variables *model.Scope, seed uint64, in StepInputs) StepRes
 		TrainLabels: in.TrainLabels, Scope: nn.New(variables.At(methodScope), options),
 	})
 	result.Terms = losses.Terms
+	if losses.Logits != nil {
+		result.Outputs.Logits = losses.Logits
+	}
 	result.Loss = weightedSum(losses.Terms)
 
 	var trained parameters

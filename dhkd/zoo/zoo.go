@@ -32,6 +32,9 @@ type Outputs struct {
 	Logits    *graph.Node // [N, classes], the main head: what a trained network is used for
 	AuxLogits *graph.Node // [N, classes], or nil without an auxiliary head
 	Pooled    *graph.Node // [N, d], the feature that both heads read
+	Last      *graph.Node // [N, H, W, d], the map that Pooled is the mean of
+	// Classifier is the main head: Logits are Classifier.Logits(Pooled).
+	Classifier Classifier
 
 	// Features are the maps that the literature distils, of the stem (MobileNetV1's is left out) and of each stage: after
 	// ReLU as a rule. A wide ResNet's are the sums before batch norm, MobileNetV2's stages end without ReLU, and a stem

@@ -73,6 +73,8 @@ type Method struct {
 	Stage       int     `yaml:"stage,omitempty" json:"stage,omitempty"`             // of the maps that are compared
 	PreReLU     bool    `yaml:"pre_relu,omitempty" json:"pre_relu,omitempty"`       // the student's maps before their last ReLU
 	Dim         int     `yaml:"dim,omitempty" json:"dim,omitempty"`                 // of an embedding, or channels of fused maps
+	Resolution  int     `yaml:"resolution,omitempty" json:"resolution,omitempty"`   // height and width of maps that are compared
+	Normalize   bool    `yaml:"normalize,omitempty" json:"normalize,omitempty"`     // maps to length 1
 	Negatives   int     `yaml:"negatives,omitempty" json:"negatives,omitempty"`     // samples of other classes, an image
 	// BankMomentum is the share of its old value that an entry of a memory bank keeps.
 	BankMomentum float64 `yaml:"bank_momentum,omitempty" json:"bank_momentum,omitempty"`
