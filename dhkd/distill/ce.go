@@ -20,5 +20,5 @@ func (crossEntropy) Name() string { return "ce" }
 func (crossEntropy) Needs() Needs { return Needs{} }
 
 func (crossEntropy) Losses(b Batch) Losses {
-	return Losses{Terms: []Term{{"ce", dhkd.CrossEntropy(b.Logits, b.Labels), 1}}}
+	return Losses{Terms: []Term{{Name: "ce", Value: dhkd.CrossEntropy(b.Logits, b.Labels), Weight: 1}}}
 }

@@ -14,14 +14,16 @@ type dualHead struct{ record.Method }
 func init() {
 	registry["dhkd"] = entry{
 		make: func(p record.Method) Method { return dualHead{p} },
-		uses: hyperParameters{gamma: true, alpha: true, temperature: true, align: true, literal: true},
-		what: "DHKD: cross-entropy on the main head, BinaryKL-Norm on an auxiliary head, gradients aligned or added",
+		parameters: []HyperParameter{labels(1), positive("alpha", 1, "weight of BinaryKL-Norm (0.1 on ImageNet)"), temperature(2),
+			align, alignRule, literal, until},
+		what:   "DHKD: cross-entropy on the main head, BinaryKL-Norm on an auxiliary head, gradients aligned or added",
+		source: "Yang et al. 2025, arXiv 2411.08937",
 	}
 }
 
 func (m dualHead) Name() string { return m.Method.Name }
 
-func (dualHead) Needs() Needs { return Needs{Teacher: true, AuxHead: true} }
+func (m dualHead) Needs() Needs { return Needs{Teacher: true, AuxHead: true, Epoch: m.Until > 0} }
 
 func (m dualHead) Losses(b Batch) Losses {
 	loss := dhkd.BinaryKLNorm
@@ -30,9 +32,10 @@ func (m dualHead) Losses(b Batch) Losses {
 	}
 	return Losses{
 		Terms: []Term{
-			{"ce", dhkd.CrossEntropy(b.Logits, b.Labels), m.Gamma},
-			{"binarykl_norm", loss(b.AuxLogits, b.TeacherLogits, m.Temperature), m.Alpha},
+			{Name: "ce", Value: dhkd.CrossEntropy(b.Logits, b.Labels), Weight: m.Gamma},
+			{Name: "binarykl_norm", Value: loss(b.AuxLogits, b.Teacher.Logits, m.Temperature), Weight: m.Alpha,
+				Factor: before(b, m.Until)},
 		},
-		Align: m.Align,
+		Align: alignment(m.Method),
 	}
 }

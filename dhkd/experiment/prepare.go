@@ -97,9 +97,14 @@ func (j *job) saveWeights() error {
 	}
 	top1, _ := j.record.Value(record.MetricStudentTest, record.AtLast)
 	mean, std := channels(j.data.Mean), channels(j.data.Std)
-	return train.SaveNetwork(j.path(WeightsFile), &train.Network{Model: j.trainer.Step.Model, Weights: values}, map[string]string{
+	metadata := map[string]string{
 		"dataset": j.record.Data.Name, "mean": mean, "std": std, "test_top1": strconv.FormatFloat(top1, 'f', -1, 64), "recipe": string(recipe),
-	})
+	}
+	if distill.PredictorOf(j.trainer.Step.Method) != nil {
+		metadata["incomplete"] = "the network that test_top1 is of has this student's backbone alone: its other parts are the " +
+			"modules of method " + j.trainer.Step.Method.Name() + " and a part of the teacher, which are not in this file"
+	}
+	return train.SaveNetwork(j.path(WeightsFile), &train.Network{Model: j.trainer.Step.Model, Weights: values}, metadata)
 }
 
 func channels(v []float32) string {

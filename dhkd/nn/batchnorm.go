@@ -29,7 +29,8 @@ func BatchNorm(s *Scope, x *Node) *Node {
 		// One multiplication and one addition a value.
 		scale := Mul(weight, Rsqrt(AddScalar(runningVar.NodeValue(g), batchNormEpsilon)))
 		shift := Sub(bias, Mul(runningMean.NodeValue(g), scale))
-		return s.layer("BatchNorm", x, Add(Mul(x, alongChannels(scale, x)), alongChannels(shift, x)))
+		y := Add(Mul(x, alongChannels(scale, x)), alongChannels(shift, x))
+		return s.add(Layer{Op: "BatchNorm", Name: s.Name(), Inputs: []*Node{x}, Output: y, Scale: weight, Shift: bias})
 	}
 	n := float64(x.Shape().Size() / channels)
 	if n < 2 {
@@ -41,7 +42,7 @@ func BatchNorm(s *Scope, x *Node) *Node {
 	}
 	runningMean.SetNodeValue(update(runningMean.NodeValue(g), mean))
 	runningVar.SetNodeValue(update(runningVar.NodeValue(g), MulScalar(variance, n/(n-1))))
-	return s.layer("BatchNorm", x, y)
+	return s.add(Layer{Op: "BatchNorm", Name: s.Name(), Inputs: []*Node{x}, Output: y, Scale: weight, Shift: bias})
 }
 
 // normalizeBatch normalises with the batch's own statistics. The gradient with respect to x is written out, with v the

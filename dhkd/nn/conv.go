@@ -67,7 +67,11 @@ func convolve(x, weight *graph.Node, stride, padding, groups int) *graph.Node {
 	case kernel == 1 && padding == 0:
 		return pointwise(x, weight, stride, groups)
 	}
-	return graph.ConvGeneral(x, weight, axes, []int{stride, stride}, [][2]int{{padding, padding}, {padding, padding}},
+	after := padding
+	if kernel%2 == 0 { // GoMLX's gradient of even kernels is wrong, so a row and a column of zeros make this one odd
+		weight, after = surround(surround(weight, 2, 0, 1), 3, 0, 1), padding+1
+	}
+	return graph.ConvGeneral(x, weight, axes, []int{stride, stride}, [][2]int{{padding, after}, {padding, after}},
 		nil, nil, groups, 1)
 }
 

@@ -34,6 +34,14 @@ var layersUnderTest = []struct {
 	{"depthwise 5x5 stride 3", []int{1, 7, 8, 2}, grouped(nn.Conv{Channels: 2, Kernel: 5, Stride: 3, Groups: 2})},
 	{"depthwise 1x1 stride 2", []int{1, 3, 4, 2}, grouped(nn.Conv{Channels: 2, Kernel: 1, Stride: 2, Groups: 2})},
 	{"convolution with bias", []int{2, 3, 3, 2}, grouped(nn.Conv{Channels: 3, Kernel: 3, Padding: 1, Bias: nn.Uniform(1)})},
+	{"convolution 2x2", []int{2, 4, 3, 2}, func(s *nn.Scope, x *Node) *Node { return nn.Conv2D(s, x, 3, 2, 1, 0) }},
+	{"convolution 4x4 stride 2", []int{1, 6, 5, 2}, func(s *nn.Scope, x *Node) *Node {
+		return nn.Conv2D(s, x, 2, 4, 2, 1)
+	}},
+	{"transposed convolution", []int{1, 3, 2, 2}, func(s *nn.Scope, x *Node) *Node {
+		return nn.ConvTranspose2D(s, x, 3, 4, 2, 1)
+	}},
+	{"adaptive pool", []int{1, 5, 4, 2}, func(s *nn.Scope, x *Node) *Node { return nn.AdaptiveAveragePool2D(s, x, 3, 2) }},
 	{"batch norm of maps", []int{2, 3, 2, 3}, nn.BatchNorm},
 	{"batch norm of vectors", []int{5, 3}, nn.BatchNorm},
 	{"ReLU", []int{4, 5}, nn.ReLU},

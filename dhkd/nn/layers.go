@@ -54,11 +54,7 @@ func Dropout(s *Scope, x *Node, probability float64) *Node {
 	if !s.pass.Training || s.pass.NoDropout || probability == 0 {
 		return x
 	}
-	if s.pass.RNG == nil {
-		exceptions.Panicf("nn.Dropout: training needs a random generator, set Options.RNG")
-	}
-	var u *Node
-	s.pass.RNG, u = RandomUniform(s.pass.RNG, x.Shape())
+	u := s.Draw(x.Shape())
 	keep := GreaterOrEqual(u, ConstAs(u, probability))
 	return Where(keep, MulScalar(x, 1/(1-probability)), ZerosLike(x))
 }

@@ -17,7 +17,7 @@ import (
 // TestConv2D compares with the definition, written out.
 func TestConv2D(t *testing.T) {
 	onBackends(t, func(t *testing.T, backend compute.Backend) {
-		for _, c := range []struct{ kernel, stride, padding int }{{3, 1, 1}, {3, 2, 1}, {1, 2, 0}, {3, 1, 0}} {
+		for _, c := range []struct{ kernel, stride, padding int }{{3, 1, 1}, {3, 2, 1}, {1, 2, 0}, {3, 1, 0}, {2, 1, 0}, {4, 2, 1}} {
 			const n, height, width, in, out = 2, 5, 4, 3, 2
 			store := model.NewStore()
 			x := random(1, n, height, width, in)

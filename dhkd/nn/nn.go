@@ -59,6 +59,28 @@ func (s *Scope) In(name string) *Scope {
 // Name is that of the scope in PyTorch's dotted form, "layer1.0.conv1".
 func (s *Scope) Name() string { return strings.TrimSuffix(s.prefix, ".") }
 
+// RNG is the state of the random generator as it is now, after what was drawn.
+func (s *Scope) RNG() *graph.Node { return s.pass.RNG }
+
+// Draw returns random numbers of that shape, uniform in [0, 1).
+func (s *Scope) Draw(shape shapes.Shape) (u *graph.Node) {
+	if s.pass.RNG == nil {
+		exceptions.Panicf("nn: drawing random numbers needs a generator, set Options.RNG")
+	}
+	s.pass.RNG, u = graph.RandomUniform(s.pass.RNG, shape)
+	return u
+}
+
+// Parameter is a trained variable of the scope, of the data type of x.
+func (s *Scope) Parameter(x *graph.Node, name string, init Initializer, dims ...int) *graph.Node {
+	return s.parameter(x, name, init, dims...)
+}
+
+// Buffer is a variable that is saved but not trained; [model.Variable.SetNodeValue] gives it a new value.
+func (s *Scope) Buffer(dtype dtypes.DType, name string, init Initializer, dims ...int) *model.Variable {
+	return s.buffer(dtype, name, init, dims...)
+}
+
 // Training tells whether the graph is built for training.
 func (s *Scope) Training() bool { return s.pass.Training }
 

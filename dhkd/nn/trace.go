@@ -14,6 +14,20 @@ type Layer struct {
 	Groups                  int  // of Conv2D and ChannelShuffle
 	Bias                    bool // of Conv2D: whether it has one
 	Start                   int  // of ChannelSlice: the first channel of its output
+
+	Scale, Shift *graph.Node // of BatchNorm: its weight and bias, [C]
+}
+
+// Listen hands each layer of this building to the function too, until stop is called.
+func (s *Scope) Listen(to func(Layer)) (stop func()) {
+	before := s.pass.Trace
+	s.pass.Trace = func(l Layer) {
+		if before != nil {
+			before(l)
+		}
+		to(l)
+	}
+	return func() { s.pass.Trace = before }
 }
 
 // add hands the layer to whoever listens, and returns its output.

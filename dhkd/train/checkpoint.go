@@ -12,6 +12,7 @@ import (
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 	"github.com/dhkd-lab/dhkd-go/dhkd/weights"
+	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
 // Metadata of a checkpoint file.
@@ -24,7 +25,7 @@ const (
 // at any time has the old checkpoint or the new one. run names the run, for [Trainer.LoadCheckpoint].
 func (t *Trainer) SaveCheckpoint(path, run string, p *Progress) error {
 	values := map[string]*tensors.Tensor{}
-	for _, scope := range []string{studentScope, momentumScope} {
+	for _, scope := range []string{studentScope, methodScope, momentumScope} {
 		copies, err := t.copies(scope)
 		if err != nil {
 			return err
@@ -72,40 +73,40 @@ func (t *Trainer) LoadCheckpoint(path, run string, plan Plan) (*Progress, error)
 	if err := t.Check(plan, p); err != nil {
 		return nil, refuse("%v", err)
 	}
-	student, momenta := map[string]*tensors.Tensor{}, map[string]*tensors.Tensor{}
+	parts := map[string]map[string]*tensors.Tensor{studentScope: {}, methodScope: {}, momentumScope: {}}
 	for name, value := range values {
-		if short, ok := strings.CutPrefix(name, studentScope+"/"); ok {
-			student[short] = value
-		} else if short, ok := strings.CutPrefix(name, momentumScope+"/"); ok {
-			momenta[short] = value
-		} else {
+		scope, short, _ := strings.Cut(name, "/")
+		if parts[scope] == nil {
 			return nil, refuse("it has an unknown tensor %q", name)
 		}
+		parts[scope][short] = value
 	}
-	all, err := t.Step.Model.Initial(t.Backend, t.imageShape(), 0)
+	student, err := t.Step.Model.Initial(t.Backend, t.imageShape(), 0)
 	if err != nil {
 		return nil, err
 	}
-	trained := all[:0:0]
-	for _, w := range all {
-		if w.Trained {
-			trained = append(trained, w)
+	own, err := t.methodVariables(0)
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[string][]zoo.Weight{studentScope: student, methodScope: own}
+	for prefix, weights := range map[string][]zoo.Weight{"": student, methodPrefix: own} {
+		for _, w := range weights {
+			if w.Trained {
+				wanted[momentumScope] = append(wanted[momentumScope], zoo.Weight{Name: prefix + w.Name, Value: w.Value})
+			}
 		}
 	}
-	if err := matches(all, student); err != nil {
-		return nil, refuse("%v", err)
-	}
-	if err := matches(trained, momenta); err != nil {
-		return nil, refuse("momenta: %v", err)
-	}
-	for _, w := range all {
-		if err := t.set(studentScope, w.Name, student[w.Name], w.Trained); err != nil {
-			return nil, err
+	for scope, weights := range wanted {
+		if err := matches(weights, parts[scope]); err != nil {
+			return nil, refuse("%s: %v", scope, err)
 		}
 	}
-	for _, w := range trained {
-		if err := t.set(momentumScope, w.Name, momenta[w.Name], false); err != nil {
-			return nil, err
+	for scope, weights := range wanted {
+		for _, w := range weights {
+			if err := t.set(scope, w.Name, parts[scope][w.Name], w.Trained); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if p.Sums.Weighted == nil {

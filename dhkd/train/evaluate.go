@@ -7,6 +7,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
 	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
@@ -21,7 +22,7 @@ type Evaluation struct {
 	Loss    float64 // mean cross-entropy of the main head
 }
 
-// EvaluateStudent evaluates the student as it is now on the test split.
+// EvaluateStudent evaluates the student as it is now on the test split, or the network that a [distill.Predictor] makes of it.
 func (t *Trainer) EvaluateStudent() (Evaluation, error) { return t.student.evaluate(t.test) }
 
 // EvaluateTeacher evaluates the teacher on the test split; the trainer must have one.
@@ -49,7 +50,12 @@ func (e *evaluator) call(exec *model.Exec, inputs ...any) (*tensors.Tensor, erro
 func (t *Trainer) newEvaluator(m *zoo.Model, scope string) *evaluator {
 	forward := func(variables *model.Scope, pixels, indices *Node) zoo.Outputs {
 		images := Normalize(Gather(pixels, ExpandAxes(indices, -1)), t.Data.Mean, t.Data.Std)
-		return m.Forward(nn.New(variables.At("%s", scope), nn.Options{}), images)
+		out := m.Forward(nn.New(variables.At("%s", scope), nn.Options{}), images)
+		if predict := distill.PredictorOf(t.Step.Method); predict != nil && scope == studentScope {
+			out.Logits = predict(distill.Batch{Outputs: out, Scope: nn.New(variables.At(methodScope), nn.Options{}),
+				Teacher: t.Teacher.Model.Forward(nn.New(variables.At(teacherScope), nn.Options{}), images)})
+		}
+		return out
 	}
 	counts := func(variables *model.Scope, pixels, allLabels, indices, weights *Node) *Node {
 		out := forward(variables, pixels, indices)

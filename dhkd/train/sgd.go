@@ -17,13 +17,12 @@ type SGD struct {
 	ClipNorm    float64 // limit of the global norm of the gradient, before weight decay; 0 = none
 }
 
-// update sets the new values of the parameters and their momenta, which start at zero and live under the same names in the
-// scope given.
-func (o SGD) update(momenta *model.Scope, parameters []*model.Variable, gradients []*Node, learningRate *Node) {
-	for i, p := range parameters {
-		momentum := momenta.GetVariable(p.Name())
+// update sets the new values of the parameters and their momenta, which start at zero and live in the scope given.
+func (o SGD) update(momenta *model.Scope, trained parameters, gradients []*Node, learningRate *Node) {
+	for i, p := range trained.variables {
+		momentum := momenta.GetVariable(trained.names[i])
 		if momentum == nil {
-			momentum = momenta.VariableWithValue(p.Name(), tensors.FromShape(p.Shape())).SetTrainable(false)
+			momentum = momenta.VariableWithValue(trained.names[i], tensors.FromShape(p.Shape())).SetTrainable(false)
 		}
 		w := p.NodeValue(learningRate)
 		v := Add(MulScalar(momentum.NodeValue(learningRate), o.Momentum), Add(gradients[i], MulScalar(w, o.WeightDecay)))

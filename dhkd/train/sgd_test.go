@@ -20,7 +20,7 @@ func TestSGD(t *testing.T) {
 			}
 			exec, err := model.NewExec(backend, store, func(variables *model.Scope, gradient, learningRate *Node) *Node {
 				p := variables.At(studentScope).GetVariable("w")
-				sgd.update(variables.At(momentumScope), []*model.Variable{p}, []*Node{gradient}, learningRate)
+				sgd.update(variables.At(momentumScope), parameters{variables: []*model.Variable{p}, names: []string{"w"}}, []*Node{gradient}, learningRate)
 				return learningRate
 			})
 			if err != nil {

@@ -5,8 +5,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
@@ -36,6 +41,61 @@ func (t *Trainer) copies(scope string) (map[string]*tensors.Tensor, error) {
 		}
 	}
 	return values, nil
+}
+
+// resetMethod gives the method's own variables the initial values of that seed, and their momenta zero.
+func (t *Trainer) resetMethod(seed uint64) error {
+	own, err := t.methodVariables(seed)
+	if err != nil {
+		return err
+	}
+	for _, w := range own {
+		if err := t.set(methodScope, w.Name, w.Value, w.Trained); err != nil {
+			return err
+		}
+		if !w.Trained {
+			continue
+		}
+		if err := t.set(momentumScope, methodPrefix+w.Name, tensors.FromShape(w.Value.Shape()), false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// methodVariables are the method's own variables with the initial values of that seed. The step is traced for them, not
+// compiled.
+func (t *Trainer) methodVariables(seed uint64) (own []zoo.Weight, err error) {
+	if !t.needs.Modules {
+		return nil, nil
+	}
+	defer catch(&err)
+	g := graph.NewGraph(t.Backend, "modules")
+	defer g.Finalize()
+	store := model.NewStore()
+	defer store.Finalize()
+	model.SetStore(g, store)
+	variables := store.Scope("/")
+	input := func(name string, dtype dtypes.DType, dims ...int) *graph.Node {
+		return graph.Parameter(g, name, shapes.Make(dtype, dims...))
+	}
+	const n = 2 // images
+	images := input("images", dtypes.Float32, n, t.Data.Height, t.Data.Width, t.Data.Channels)
+	in := StepInputs{Images: images, Labels: input("labels", dtypes.Int32, n), LearningRate: input("rate", dtypes.Float32),
+		RNG: input("rng", dtypes.Uint64, 3), Epoch: input("epoch", dtypes.Float32), Indices: input("indices", dtypes.Int32, n),
+		TrainLabels: t.Data.Train.Labels}
+	if t.Teacher != nil {
+		in.Teacher = t.Teacher.Model.Forward(nn.New(variables.At(teacherScope), nn.Options{}), images)
+	}
+	t.Step.Build(variables, seed, in)
+	for v := range variables.At(methodScope).IterVariables() {
+		value, err := v.MustValue().LocalClone()
+		if err != nil {
+			return nil, err
+		}
+		own = append(own, zoo.Weight{Name: v.Name(), Value: value, Trained: v.Trainable})
+	}
+	return own, nil
 }
 
 // load sets the variables of a network to copies of the given tensors, whose names and shapes must be exactly the network's.

@@ -15,8 +15,12 @@ import (
 const (
 	studentScope  = "student"
 	teacherScope  = "teacher"
+	methodScope   = "method" // the method's own modules
 	momentumScope = "momentum"
 )
+
+// methodPrefix stands before the names of the momenta of the method's parameters.
+const methodPrefix = methodScope + "."
 
 // Step is what one training step computes: forward pass, losses, gradients, their combination, and the update.
 type Step struct {
@@ -31,16 +35,19 @@ type Step struct {
 
 // StepInputs are the tensors of a step.
 type StepInputs struct {
-	Images        *Node // normalised, [N, H, W, C]
-	Labels        *Node // [N], an integer dtype
-	TeacherLogits *Node // [N, classes]; nil when the method has no teacher
-	LearningRate  *Node // scalar
-	RNG           *Node // state of the random generator; nil when nothing is drawn
+	Images       *Node       // normalised, [N, H, W, C]
+	Labels       *Node       // [N], an integer dtype
+	Teacher      zoo.Outputs // constants; maps only where the method needs features, nothing without a teacher
+	LearningRate *Node       // scalar
+	RNG          *Node       // state of the random generator; nil when nothing is drawn
+	Epoch        *Node       // scalar, from 1; nil unless the method needs it
+	Indices      *Node       // [N] int32, of the images in the training set; nil unless the method needs them
+	TrainLabels  []int32     // of the training set
 }
 
 // StepResult are scalars of the batch, before the update.
 type StepResult struct {
-	Outputs   zoo.Outputs
+	Outputs   zoo.Outputs // the student's, but for the logits of a [distill.Predictor]
 	Terms     []distill.Term
 	Loss      *Node           // the weighted sum of the terms
 	Alignment *dhkd.Alignment // nil unless aligned or measured
@@ -52,39 +59,37 @@ type StepResult struct {
 // made with the given seed unless they exist.
 func (st Step) Build(variables *model.Scope, seed uint64, in StepInputs) StepResult {
 	student := variables.At(studentScope)
-	scope := nn.New(student, nn.Options{Training: true, Seed: seed, RNG: in.RNG, NoDropout: st.NoDropout})
-	result := StepResult{Outputs: st.Model.Forward(scope, in.Images)}
+	options := nn.Options{Training: true, Seed: seed, RNG: in.RNG, NoDropout: st.NoDropout}
+	scope := nn.New(student, options)
+	network := *st.Model
+	network.DetachAux = st.Method.Needs().DetachAux
+	result := StepResult{Outputs: network.Forward(scope, in.Images)}
+	options.RNG = scope.RNG()
 	losses := st.Method.Losses(distill.Batch{
-		Logits: result.Outputs.Logits, AuxLogits: result.Outputs.AuxLogits,
-		TeacherLogits: in.TeacherLogits, Labels: in.Labels,
+		Outputs: result.Outputs, Teacher: in.Teacher, Labels: in.Labels, Epoch: in.Epoch, Indices: in.Indices,
+		TrainLabels: in.TrainLabels, Scope: nn.New(variables.At(methodScope), options),
 	})
 	result.Terms = losses.Terms
+	if losses.Logits != nil {
+		result.Outputs.Logits = losses.Logits
+	}
 	result.Loss = weightedSum(losses.Terms)
 
-	var parameters []*model.Variable
-	var values []*Node
-	for v := range student.IterVariables() {
-		if v.Trainable {
-			parameters = append(parameters, v)
-			values = append(values, v.NodeValue(in.Images.Graph()))
-		}
+	var trained parameters
+	trained.add(student, "")
+	trained.add(variables.At(methodScope), methodPrefix)
+	values := make([]*Node, len(trained.variables))
+	for i, v := range trained.variables {
+		values[i] = v.NodeValue(in.Images.Graph())
 	}
 	var gradients []*Node
-	switch {
-	case (losses.Align || st.Measure) && len(losses.Terms) > 1:
+	switch aligned := losses.Align != dhkd.AddGradients; {
+	case (aligned || st.Measure) && len(losses.Terms) > 1:
 		first := Gradient(weightedSum(losses.Terms[:1]), values...)
 		others := Gradient(weightedSum(losses.Terms[1:]), values...)
-		if losses.Align {
-			merged, alignment := dhkd.AlignGradients(first, others)
-			gradients, result.Alignment = merged, &alignment
-			break
-		}
-		alignment := dhkd.MeasureAlignment(first, others)
-		gradients, result.Alignment = make([]*Node, len(values)), &alignment
-		for i := range values {
-			gradients[i] = Add(first[i], others[i])
-		}
-	case losses.Align:
+		merged, alignment := dhkd.CombineGradients(losses.Align, first, others, trained.backbone)
+		gradients, result.Alignment = merged, &alignment
+	case aligned:
 		exceptions.Panicf("method %s: gradient alignment needs two losses", st.Method.Name())
 	default:
 		gradients = Gradient(result.Loss, values...)
@@ -95,14 +100,30 @@ func (st Step) Build(variables *model.Scope, seed uint64, in StepInputs) StepRes
 	case st.Measure:
 		result.Norm = Sqrt(dhkd.MeasureAlignment(gradients, gradients).G1Squared)
 	}
-	st.SGD.update(variables.At(momentumScope), parameters, gradients, in.LearningRate)
+	st.SGD.update(variables.At(momentumScope), trained, gradients, in.LearningRate)
 	return result
+}
+
+// parameters are the trained variables in the order in which they were made: the student's, then the method's.
+type parameters struct {
+	variables []*model.Variable
+	names     []string // of their momenta
+	backbone  []bool   // whether it is a part of the student that is no head
+}
+
+func (p *parameters) add(scope *model.Scope, prefix string) {
+	for v := range scope.IterVariables() {
+		if v.Trainable {
+			p.variables, p.names = append(p.variables, v), append(p.names, prefix+v.Name())
+			p.backbone = append(p.backbone, prefix == "" && !zoo.InHead(v.Name()))
+		}
+	}
 }
 
 func weightedSum(terms []distill.Term) *Node {
 	var sum *Node
 	for _, t := range terms {
-		weighted := MulScalar(t.Value, t.Weight)
+		weighted := t.Weighted()
 		if sum == nil {
 			sum = weighted
 		} else {

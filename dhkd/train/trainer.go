@@ -16,6 +16,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
+	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
 	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
@@ -46,6 +47,7 @@ type Trainer struct {
 	teacherEvaluator *evaluator
 	train, test      split
 	teacherLogits    *tensors.Tensor // of all training images, when they never change
+	needs            distill.Needs
 	drawsRandom      bool
 	metrics          []string // names of what a step returns
 	compiled         map[string]bool
@@ -69,6 +71,9 @@ func New(c Config) (t *Trainer, err error) {
 	case needs.AuxHead && c.Step.Model.AuxHead == "none":
 		return nil, fmt.Errorf("method %s needs a student with an auxiliary head: set model.aux_head to linear or nonlinear",
 			c.Step.Method.Name())
+	case c.Data.Classes < needs.Classes:
+		return nil, fmt.Errorf("method %s needs at least %d classes, data set %s has %d", c.Step.Method.Name(), needs.Classes,
+			c.Data.Name, c.Data.Classes)
 	case c.Step.Model.Classes != c.Data.Classes:
 		return nil, fmt.Errorf("model %s has %d classes, data set %s has %d", c.Step.Model.Name, c.Step.Model.Classes,
 			c.Data.Name, c.Data.Classes)
@@ -80,7 +85,8 @@ func New(c Config) (t *Trainer, err error) {
 	if !needs.Teacher {
 		t.Teacher = nil
 	}
-	t.drawsRandom = c.Pad > 0 || c.Step.Model.AuxHead == "nonlinear"
+	t.needs = needs
+	t.drawsRandom = c.Pad > 0 || c.Step.Model.AuxHead == "nonlinear" || needs.Random
 	if t.train, err = t.upload(c.Data.Train); err != nil {
 		return nil, err
 	}
@@ -107,7 +113,7 @@ func (t *Trainer) prepareTeacher() (err error) {
 		return fmt.Errorf("teacher %s: %w", t.Teacher.Model.Name, err)
 	}
 	t.teacherEvaluator = t.newEvaluator(t.Teacher.Model, teacherScope)
-	if t.Pad == 0 {
+	if t.Pad == 0 && !t.needs.Features {
 		t.teacherLogits, err = t.teacherEvaluator.logits(t.train)
 	}
 	return err
@@ -130,7 +136,7 @@ func (t *Trainer) Reset(seed uint64) error {
 			return err
 		}
 	}
-	return nil
+	return t.resetMethod(seed)
 }
 
 // Close frees the programs, the images and the variables.
@@ -191,6 +197,9 @@ func (t *Trainer) stepInputs(indices []int32, learningRate float64, seed uint64,
 		source := rand.NewPCG(seed, uint64(epoch)<<32|uint64(step))
 		inputs = append(inputs, tensors.FromFlatDataAndDimensions([]uint64{source.Uint64(), source.Uint64(), source.Uint64()}, 3))
 	}
+	if t.needs.Epoch {
+		inputs = append(inputs, tensors.FromScalar(float32(epoch)))
+	}
 	if t.teacherLogits != nil {
 		inputs = append(inputs, t.teacherLogits)
 	}
@@ -245,9 +254,16 @@ const (
 func (t *Trainer) buildStep(variables *model.Scope, inputs []*Node) *Node {
 	pixels, allLabels, indices, learningRate := inputs[0], inputs[1], ExpandAxes(inputs[2], -1), inputs[3]
 	inputs = inputs[4:]
-	var rng, teacherLogits *Node
+	var rng *Node
+	in := StepInputs{LearningRate: learningRate, TrainLabels: t.Data.Train.Labels}
 	if t.drawsRandom {
 		rng, inputs = inputs[0], inputs[1:]
+	}
+	if t.needs.Epoch {
+		in.Epoch, inputs = inputs[0], inputs[1:]
+	}
+	if t.needs.Indices {
+		in.Indices = Squeeze(indices, -1)
 	}
 	images, labels := Gather(pixels, indices), Gather(allLabels, indices)
 	if t.Pad > 0 {
@@ -256,13 +272,12 @@ func (t *Trainer) buildStep(variables *model.Scope, inputs []*Node) *Node {
 	images = Normalize(images, t.Data.Mean, t.Data.Std)
 	switch {
 	case t.teacherLogits != nil:
-		teacherLogits = Gather(inputs[0], indices)
+		in.Teacher.Logits = Gather(inputs[0], indices)
 	case t.Teacher != nil:
-		teacherLogits = t.Teacher.Model.Forward(nn.New(variables.At(teacherScope), nn.Options{}), images).Logits
+		in.Teacher = t.Teacher.Model.Forward(nn.New(variables.At(teacherScope), nn.Options{}), images)
 	}
-	result := t.Step.Build(variables, 0, StepInputs{
-		Images: images, Labels: labels, TeacherLogits: teacherLogits, LearningRate: learningRate, RNG: rng,
-	})
+	in.Images, in.Labels, in.RNG = images, labels, rng
+	result := t.Step.Build(variables, 0, in)
 
 	values := map[string]*Node{}
 	t.metrics = nil

@@ -1,6 +1,9 @@
 package zoo
 
 import (
+	"slices"
+	"strings"
+
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
@@ -11,11 +14,36 @@ func convBN(s *nn.Scope, conv, norm string, x *Node, c nn.Conv) *Node {
 	return nn.BatchNorm(s.In(norm), nn.ConvWith(s.In(conv), x, c))
 }
 
+// headNames are the parts of a network that are heads.
+var headNames = []string{"fc", "fc2", "classifier", "classifier2", "linear", "linear2"}
+
+// InHead tells whether the variable of that name belongs to a head; all others are the backbone's.
+func InHead(name string) bool {
+	part, _, _ := strings.Cut(name, ".")
+	return slices.Contains(headNames, part)
+}
+
+// Classifier is a linear head as [nn.Linear] has it: weight [classes, d], bias [classes].
+type Classifier struct{ Weight, Bias *Node }
+
+// Logits of features [N, d]: [N, classes].
+func (c Classifier) Logits(pooled *Node) *Node {
+	return Add(DotGeneral(pooled, []int{1}, nil, c.Weight, []int{1}, nil), ExpandAxes(c.Bias, 0))
+}
+
 // heads completes the outputs with the pooled last map x and the heads on it, whose linear layers are made by linear.
 func (out Outputs) heads(s *nn.Scope, x *Node, m *Model, main, auxiliary string,
 	linear func(s *nn.Scope, x *Node, out int) *Node) Outputs {
-	out.Pooled = nn.GlobalAveragePool(s, x)
-	out.Logits = linear(s.In(main), out.Pooled, m.Classes)
-	out.AuxLogits = m.AuxHead.Logits(s.In(auxiliary), out.Pooled, m.Classes, linear)
+	head := s.In(main)
+	out.Last, out.Pooled = x, nn.GlobalAveragePool(s, x)
+	out.Logits = linear(head, out.Pooled, m.Classes)
+	out.Classifier = Classifier{ // which linear has made
+		Weight: head.Parameter(x, "weight", nil, m.Classes, x.Shape().Dim(-1)), Bias: head.Parameter(x, "bias", nil, m.Classes),
+	}
+	read := out.Pooled
+	if m.DetachAux {
+		read = StopGradient(read)
+	}
+	out.AuxLogits = m.AuxHead.Logits(s.In(auxiliary), read, m.Classes, linear)
 	return out
 }

@@ -45,7 +45,7 @@ func invertedResidual(s *nn.Scope, x *Node, expansion, width, stride int) *Node 
 		nn.Conv{Channels: expanded, Kernel: 3, Stride: stride, Padding: 1, Groups: expanded}))
 	y = convBN(s, "6", "7", y, nn.Conv{Channels: width, Kernel: 1})
 	if stride == 1 && x.Shape().Dim(3) == width {
-		return nn.Sum(s, x, y)
+		return nn.Sum(s, y, x)
 	}
 	return y
 }

@@ -21,6 +21,8 @@ type Config struct {
 type Model struct {
 	Config
 	Side int // height and width of the images that it is made for: 32, or 224 for ImageNet's
+	// DetachAux lets no gradient flow from the auxiliary head to the rest of the network.
+	DetachAux bool
 
 	forward forward
 }
@@ -30,6 +32,9 @@ type Outputs struct {
 	Logits    *graph.Node // [N, classes], the main head: what a trained network is used for
 	AuxLogits *graph.Node // [N, classes], or nil without an auxiliary head
 	Pooled    *graph.Node // [N, d], the feature that both heads read
+	Last      *graph.Node // [N, H, W, d], the map that Pooled is the mean of
+	// Classifier is the main head: Logits are Classifier.Logits(Pooled).
+	Classifier Classifier
 
 	// Features are the maps that the literature distils, of the stem (MobileNetV1's is left out) and of each stage: after
 	// ReLU as a rule. A wide ResNet's are the sums before batch norm, MobileNetV2's stages end without ReLU, and a stem
@@ -38,6 +43,9 @@ type Outputs struct {
 	// PreReLU are the same maps before their last ReLU. Of a wide ResNet they are the next batch norm of Features, of
 	// ShuffleV2 not shuffled yet; a stem's is that of Features.
 	PreReLU []*graph.Node
+	// Norms are the batch norms that PreReLU come out of, in a residual block that of the branch; zero for a map that comes
+	// out of none, as a stem's or those of ShuffleV2.
+	Norms []Norm
 }
 
 // New returns the network, or an error that says which field is wrong. Nothing is built yet.
@@ -62,7 +70,11 @@ func New(c Config) (*Model, error) {
 // The last map is averaged as a whole, whatever its size. The authors' networks average windows of a fixed size, which
 // at 32 (MobileNetV1: 224) pixels is the same; at most other sizes those networks fail.
 func (m *Model) Forward(s *nn.Scope, images *graph.Node) Outputs {
+	layers := map[*graph.Node]nn.Layer{}
+	stop := s.Listen(func(l nn.Layer) { layers[l.Output] = l })
 	out := m.forward(s, images, m)
+	stop()
+	out.Norms = normsOf(layers, out.PreReLU)
 	last := func(x **graph.Node) {
 		if *x != nil {
 			*x = nn.Result(s, *x)

@@ -128,22 +128,36 @@ func (listMethodsCmd) Help() string {
 
 // Run lists the methods.
 func (c *listMethodsCmd) Run(out output) error {
-	type methodInfo struct {
-		Name string `json:"name"`
-		What string `json:"what"`
-	}
 	var methods []methodInfo
 	for _, name := range distill.Names() {
-		methods = append(methods, methodInfo{name, distill.Describe(name)})
+		methods = append(methods, describeMethod(name))
 	}
 	if c.JSON {
 		return out.json(methods)
 	}
-	return table(out.stdout, "method\twhat it learns from", func(w io.Writer) {
+	return table(out.stdout, "method\twhat it learns from\tsource\thyper-parameters as published", func(w io.Writer) {
 		for _, m := range methods {
-			fmt.Fprintf(w, "%s\t%s\n", m.Name, m.What)
+			var parameters []string
+			for _, p := range m.Parameters {
+				if p.Default != false && p.Default != "" && p.Default != 0 {
+					parameters = append(parameters, fmt.Sprintf("%s=%v", p.Name, p.Default))
+				}
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.Name, m.What, m.Source, strings.Join(parameters, " "))
 		}
 	})
+}
+
+type methodInfo struct {
+	Name       string                   `json:"name"`
+	What       string                   `json:"what"`
+	Source     string                   `json:"source,omitempty"`
+	Parameters []distill.HyperParameter `json:"parameters,omitempty"`
+}
+
+func describeMethod(name string) methodInfo {
+	what, source := distill.Describe(name)
+	return methodInfo{name, what, source, distill.HyperParameters(name)}
 }
 
 type listRecipesCmd struct {

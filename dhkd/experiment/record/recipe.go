@@ -59,14 +59,30 @@ type Teacher struct {
 	Seed uint64 `yaml:"seed" json:"seed"`
 }
 
-// Method names a distillation method and its hyper-parameters. Those that a method does not use are zero.
+// Method names a distillation method and its hyper-parameters. Those that a method does not use are zero; "dhkd list methods"
+// says which ones each has, and their published values.
 type Method struct {
 	Name        string  `yaml:"name" json:"name"`                                   // "ce", "kd", "ce+binarykl", "dhkd"
 	Gamma       float64 `yaml:"gamma,omitempty" json:"gamma,omitempty"`             // weight of cross-entropy
-	Alpha       float64 `yaml:"alpha,omitempty" json:"alpha,omitempty"`             // weight of the logit-level loss
+	Alpha       float64 `yaml:"alpha,omitempty" json:"alpha,omitempty"`             // weight of the method's loss, or of its first
+	Beta        float64 `yaml:"beta,omitempty" json:"beta,omitempty"`               // weight of its second loss
 	Temperature float64 `yaml:"temperature,omitempty" json:"temperature,omitempty"` // T
 	Align       bool    `yaml:"align,omitempty" json:"align,omitempty"`             // gradient alignment
+	AlignRule   string  `yaml:"align_rule,omitempty" json:"align_rule,omitempty"`   // "one-sided" if empty
 	Literal     bool    `yaml:"literal,omitempty" json:"literal,omitempty"`         // the authors' clamped float32 formula
+	Standardize bool    `yaml:"standardize,omitempty" json:"standardize,omitempty"` // z-score the logits of both networks
+	Warmup      int     `yaml:"warmup,omitempty" json:"warmup,omitempty"`           // epochs in which its weight grows
+	Until       int     `yaml:"until,omitempty" json:"until,omitempty"`             // epoch from which alpha is 0
+	Stage       int     `yaml:"stage,omitempty" json:"stage,omitempty"`             // of the maps that are compared
+	PreReLU     bool    `yaml:"pre_relu,omitempty" json:"pre_relu,omitempty"`       // the student's maps before their last ReLU
+	Dim         int     `yaml:"dim,omitempty" json:"dim,omitempty"`                 // of an embedding, or channels of fused maps
+	Resolution  int     `yaml:"resolution,omitempty" json:"resolution,omitempty"`   // height and width of maps that are compared
+	Normalize   bool    `yaml:"normalize,omitempty" json:"normalize,omitempty"`     // maps to length 1
+	Negatives   int     `yaml:"negatives,omitempty" json:"negatives,omitempty"`     // samples of other classes, an image
+	// BankMomentum is the share of its old value that an entry of a memory bank keeps.
+	BankMomentum float64 `yaml:"bank_momentum,omitempty" json:"bank_momentum,omitempty"`
+	// With are methods whose terms are added.
+	With []Method `yaml:"with,omitempty" json:"with,omitempty"`
 }
 
 // Optimizer is SGD with momentum and L2 weight decay, as PyTorch defines it.
@@ -140,6 +156,7 @@ func ParseRecipe(name string, data []byte) (Recipe, error) {
 // clone copies what a recipe points to.
 func (r Recipe) clone() Recipe {
 	r.Schedule.Milestones = slices.Clone(r.Schedule.Milestones)
+	r.Method.With = slices.Clone(r.Method.With)
 	if r.Teacher != nil {
 		t := *r.Teacher
 		r.Teacher = &t

@@ -19,6 +19,7 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 	"github.com/dhkd-lab/dhkd-go/dhkd/internal/golden/fixture"
 	"github.com/dhkd-lab/dhkd-go/dhkd/train"
+	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
 // verifyTraining runs consecutive training steps of DHKD in float32 and compares the scalars and the parameters after
@@ -143,7 +144,7 @@ func newStepExec(backend compute.Backend, store *model.Store, c *fixture.Case, n
 	definition := train.Step{Model: n.Model, Method: method, SGD: sgd, NoDropout: true, Measure: true}
 	e.Exec, err = model.NewExec(backend, store, func(variables *model.Scope, inputs []*Node) []*Node {
 		result := definition.Build(variables, 0, train.StepInputs{
-			Images: channelsLast(inputs[0]), Labels: inputs[1], TeacherLogits: inputs[2], LearningRate: inputs[3],
+			Images: channelsLast(inputs[0]), Labels: inputs[1], Teacher: zoo.Outputs{Logits: inputs[2]}, LearningRate: inputs[3],
 		})
 		clipScale := result.ClipScale
 		if clipScale == nil {

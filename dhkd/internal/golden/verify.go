@@ -21,6 +21,7 @@ type Group func(ctx context.Context, backend compute.Backend, c *fixture.Case, r
 
 // groups holds how each group of cases is run. A group that is not here is not supported yet and counts as failed.
 var groups = map[string]Group{
+	"baselines":   verifyBaselines,
 	"checkpoints": verifyCheckpoints,
 	"data":        verifyData,
 	"hostile":     verifyHostile,
@@ -136,6 +137,20 @@ func verifyCase(ctx context.Context, backend compute.Backend, dir string) (r Res
 func (r *Result) MaxRelative(name string, got, ref []float64, tolerance float64) {
 	_, relative := r.measure(got, ref)
 	r.add(name, relative, tolerance)
+}
+
+// MaxScaled compares by max|x - ref| / max(max|ref|, least).
+func (r *Result) MaxScaled(name string, got, ref []float64, least, tolerance float64) {
+	absolute, _ := r.measure(got, ref)
+	scale := least
+	for _, v := range ref {
+		scale = max(scale, math.Abs(v))
+	}
+	deviation := absolute / scale
+	if absolute == 0 {
+		deviation = 0
+	}
+	r.add(name, deviation, tolerance)
 }
 
 // MaxAbsolute compares by max|x - ref|.
