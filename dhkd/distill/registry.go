@@ -143,6 +143,14 @@ func Describe(name string) (what, source string) { return registry[name].what, r
 // Parameters lists the hyper-parameters of the method of that name.
 func HyperParameters(name string) []HyperParameter { return registry[name].parameters }
 
+// HyperParameterNames lists their names.
+func HyperParameterNames(name string) (names []string) {
+	for _, p := range registry[name].parameters {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
 // Defaults returns the method of that name with its published hyper-parameters.
 func Defaults(name string) record.Method {
 	p := record.Method{Name: name}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 )
@@ -18,7 +19,10 @@ type Selection struct {
 	Set   []string // overrides, "optimizer.learning_rate=0.1"
 	// Teacher, unless nil, is in place of the teacher of each run that has one.
 	Teacher *record.Teacher
-	Fit     func(record.Recipe) bool // nil = all
+	// Method, unless empty, is in place of the method of the first run that fits, with its published hyper-parameters;
+	// the run is named after it.
+	Method string
+	Fit    func(record.Recipe) bool // nil = all
 }
 
 // Select resolves the selected runs, in the experiment's order.
@@ -47,10 +51,16 @@ func Select(e *record.Experiment, s Selection) ([]record.Recipe, error) {
 			if s.Teacher != nil && recipe.Teacher != nil {
 				recipe.Teacher = new(*s.Teacher)
 			}
+			if s.Method != "" {
+				recipe = withMethod(recipe, s.Method)
+			}
 			if recipe, err = Override(recipe, s.Set); err != nil {
 				return nil, err
 			}
 			selected = append(selected, recipe)
+		}
+		if s.Method != "" {
+			break
 		}
 	}
 	for _, name := range s.Runs {
@@ -62,6 +72,20 @@ func Select(e *record.Experiment, s Selection) ([]record.Recipe, error) {
 		return nil, fmt.Errorf("experiment %s has no run for this command", e.Name)
 	}
 	return selected, nil
+}
+
+// withMethod is the run with another method, as published, and the head that it needs.
+func withMethod(r record.Recipe, name string) record.Recipe {
+	r.Name, r.Label, r.Method, r.Tuning = name, name, distill.Defaults(name), nil
+	m, err := distill.New(r.Method)
+	switch {
+	case err != nil: // [Override] says so
+	case !m.Needs().AuxHead:
+		r.Model.AuxHead = string(dhkd.NoAuxHead)
+	case r.Model.AuxHead == string(dhkd.NoAuxHead):
+		r.Model.AuxHead = string(dhkd.LinearAuxHead)
+	}
+	return r
 }
 
 // WithTeachers puts before the recipes those of the teachers that they learn from, each once, with the overrides of what they
@@ -105,10 +129,12 @@ func WithTeachers(e *record.Experiment, recipes []record.Recipe, set []string) (
 	return all, nil
 }
 
-// Override returns the recipe with keys set as in "method.alpha=0.1". Values are YAML. What results must be a valid recipe.
+// Override returns the recipe with keys set as in "method.alpha=0.1", or "alpha=0.1" for short. Values are YAML. What
+// results must be a valid recipe.
 func Override(r record.Recipe, set []string) (record.Recipe, error) {
 	if len(set) == 0 {
-		return r, nil
+		_, err := distill.New(r.Method)
+		return r, err
 	}
 	text, err := r.YAML()
 	if err != nil {
@@ -126,6 +152,9 @@ func Override(r record.Recipe, set []string) (record.Recipe, error) {
 		var parsed any
 		if err := yaml.Unmarshal([]byte(value), &parsed); err != nil {
 			return r, fmt.Errorf("--set %s: the value is not YAML: %w", assignment, err)
+		}
+		if slices.Contains(distill.HyperParameterNames(r.Method.Name), key) {
+			key = "method." + key
 		}
 		node, path := tree, strings.Split(key, ".")
 		for _, name := range path[:len(path)-1] {

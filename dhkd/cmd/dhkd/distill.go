@@ -11,6 +11,7 @@ import (
 
 type distillCmd struct {
 	selection
+	Method        string `placeholder:"NAME" help:"A method of \"dhkd list methods\", as published, in place of that of the first run that fits."`
 	Teacher       string `placeholder:"REF" help:"A trained teacher in place of the experiment's: a file, hf://ORG/REPO/FILE, or one of \"dhkd list teachers\"."`
 	TeacherModel  string `placeholder:"NAME" help:"The network that --teacher is of; found from the file by default."`
 	AcceptTeacher bool   `help:"Use published weights though their accuracy is not the published one, or their data others."`
@@ -23,6 +24,7 @@ func (distillCmd) Help() string {
   dhkd distill quickstart --run dhkd
   dhkd distill quickstart --run dhkd,kd --seeds 1,2,3
   dhkd distill quickstart --run dhkd --set method.alpha=0.1 --out runs/alpha0.1
+  dhkd distill quickstart --method dkd --set beta=8
   dhkd distill my.yaml --run dhkd --teacher crd:resnet32x4 --out runs/crd
 
 Trains the experiment's students that learn from a teacher, and the teacher first where it has not been trained. Ctrl-C
@@ -53,6 +55,6 @@ func (c *distillCmd) Run(ctx context.Context, out output) (err error) {
 			return withCode(exitUsage, err)
 		}
 	}
-	c.acceptTeacher = c.AcceptTeacher
+	c.acceptTeacher, c.method = c.AcceptTeacher, c.Method
 	return c.do(ctx, out, c.runFlags, func(r record.Recipe) bool { return r.Teacher != nil })
 }

@@ -99,6 +99,7 @@ type selection struct {
 	Print  bool     `help:"Print the resolved recipes as YAML and run nothing."`
 
 	teacher *record.Teacher // in place of the experiment's, unless nil
+	method  string          // in place of the first run's, unless empty
 }
 
 // recipes resolves the selected runs that fit, in the experiment's order.
@@ -108,7 +109,7 @@ func (s selection) recipes(fit func(record.Recipe) bool) (*record.Experiment, []
 		return nil, nil, withCode(exitUsage, err)
 	}
 	recipes, err := experiment.Select(e, experiment.Selection{Runs: s.Runs, Seeds: s.Seeds, Set: s.Set, Fit: fit,
-		Teacher: s.teacher})
+		Teacher: s.teacher, Method: s.method})
 	return e, recipes, withCode(exitUsage, err)
 }
 
