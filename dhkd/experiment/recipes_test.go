@@ -22,13 +22,17 @@ func TestRecipes(t *testing.T) {
 	if len(Recipes()) == 0 {
 		t.Error("no recipes")
 	}
+	type network struct {
+		record.Model
+		dataset string
+	}
+	built := map[network]bool{}
 	for _, name := range Recipes() {
 		e, err := Open(name)
 		check(t, err)
 		if e.Name != name {
 			t.Errorf("%s is called %s", name, e.Name)
 		}
-		built := map[record.Model]bool{}
 		done := map[string]bool{}
 		for _, recipe := range e.Recipes() {
 			check(t, recipe.Validate())
@@ -56,13 +60,13 @@ func TestRecipes(t *testing.T) {
 			if train%recipe.BatchSize == 1 {
 				t.Errorf("%s: %s: the last batch has one image", name, recipe.Name)
 			}
-			if built[recipe.Model] {
+			if built[network{recipe.Model, info.Name}] {
 				continue
 			}
-			built[recipe.Model] = true
-			network, err := zoo.New(zoo.Config{Name: recipe.Model.Name, Classes: info.Classes, AuxHead: auxHead(recipe.Model)})
+			built[network{recipe.Model, info.Name}] = true
+			m, err := zoo.New(zoo.Config{Name: recipe.Model.Name, Classes: info.Classes, AuxHead: auxHead(recipe.Model)})
 			check(t, err)
-			_, err = network.Initial(devicetest.Go(t).Backend, [3]int{info.Shape[1], info.Shape[2], info.Shape[0]}, 1)
+			_, err = m.Undrawn(devicetest.Go(t).Backend, [3]int{info.Shape[1], info.Shape[2], info.Shape[0]})
 			check(t, err)
 		}
 	}
@@ -74,7 +78,7 @@ func TestOpenErrors(t *testing.T) {
 		{"batch_size: 32", "batch_sise: 32", "mine.yaml:7:1: batch_sise: unknown key; did you mean batch_size?"},
 		{"name: resnet8}", "name: resnet9}", `mine.yaml:5:15: model.name: unknown name "resnet9"; did you mean resnet8?`},
 		{"name: fashion-pairs-100", "name: fashion-pair", "mine.yaml:4:17: dataset.name: unknown name \"fashion-pair\""},
-		{"{name: kd, gamma", "{name: dk, gamma", `method.name: unknown name "dk"; did you mean kd?`},
+		{"{name: kd, gamma", "{name: k, gamma", `method.name: unknown name "k"; did you mean kd?`},
 		{"gamma: 0.1, alpha: 0.9, temperature: 4", "gamma: 0.1, alpha: 0.9", "temperature"},
 		{"{name: ce}}", "{name: ce, alpha: 1}}", "alpha: method ce has no such hyper-parameter"},
 		{"name: tiny", "name: [", "mine.yaml:"},
