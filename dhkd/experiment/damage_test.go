@@ -119,7 +119,7 @@ func TestDamagedRun(t *testing.T) {
 		}), recipe, []string{"missing fc.weight", aside}},
 		"a momentum is missing": {checkpoint, edit(func(values map[string]*tensors.Tensor, _ map[string]string) {
 			delete(values, "momentum/fc.bias")
-		}), recipe, []string{"momenta", "missing fc.bias", aside}},
+		}), recipe, []string{"momentum", "missing fc.bias", aside}},
 		"a tensor too many": {checkpoint, edit(func(values map[string]*tensors.Tensor, _ map[string]string) {
 			values["student/fc9.weight"] = values["student/fc.weight"]
 		}), recipe, []string{"not known fc9.weight", aside}},
@@ -250,7 +250,7 @@ func TestInvalidRecipe(t *testing.T) {
 		{func(r *record.Recipe) { r.Dataset.Train = 40_000 }, "40000 training pairs"},
 		{func(r *record.Recipe) { r.Dataset.Name = "imagenet" }, `"imagenet"`},
 		{func(r *record.Recipe) { r.Model.Name = "resnet9" }, `"resnet9"`},
-		{func(r *record.Recipe) { r.Method.Name = "dkd" }, `"dkd"`},
+		{func(r *record.Recipe) { r.Method.Name = "dkkd" }, `"dkkd"`},
 		{func(r *record.Recipe) { r.BatchSize = 95 }, "batch_size 95 leaves a last batch of one image"},
 	} {
 		changed := recipe
