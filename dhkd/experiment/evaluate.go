@@ -55,6 +55,9 @@ func OpenCandidate(path string, o EvaluateOptions) (c *Candidate, err error) {
 	if c.network, metadata, err = LoadNetwork(path); err != nil {
 		return nil, err
 	}
+	if lacks := metadata[incompleteKey]; lacks != "" {
+		return nil, fmt.Errorf("%s cannot be evaluated: %s; its accuracy is in the run's record", path, lacks)
+	}
 	m := c.network.Model
 	if o.Head == record.AuxHead && m.AuxHead == "none" {
 		return nil, fmt.Errorf("%s: its %s has no auxiliary head", path, m.Name)

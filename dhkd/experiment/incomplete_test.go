@@ -21,5 +21,8 @@ func TestIncomplete(t *testing.T) {
 		if got := strings.Contains(metadata["incomplete"], "method simkd"); got != want {
 			t.Errorf("%s: %q", of, metadata["incomplete"])
 		}
+		if _, err := OpenCandidate(of, EvaluateOptions{}); (err != nil) != want {
+			t.Errorf("%s: error %v", of, err)
+		}
 	}
 }

@@ -101,11 +101,14 @@ func (j *job) saveWeights() error {
 		"dataset": j.record.Data.Name, "mean": mean, "std": std, "test_top1": strconv.FormatFloat(top1, 'f', -1, 64), "recipe": string(recipe),
 	}
 	if distill.PredictorOf(j.trainer.Step.Method) != nil {
-		metadata["incomplete"] = "the network that test_top1 is of has this student's backbone alone: its other parts are the " +
+		metadata[incompleteKey] = "the network that test_top1 is of has this student's backbone alone: its other parts are the " +
 			"modules of method " + j.trainer.Step.Method.Name() + " and a part of the teacher, which are not in this file"
 	}
 	return train.SaveNetwork(j.path(WeightsFile), &train.Network{Model: j.trainer.Step.Model, Weights: values}, metadata)
 }
+
+// incompleteKey is the key, in a file's metadata, of what the network lacks that the file's accuracy is of.
+const incompleteKey = "incomplete"
 
 func channels(v []float32) string {
 	text, _ := json.Marshal(v)
