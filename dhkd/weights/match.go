@@ -9,6 +9,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/gomlx/core/tensors"
 
+	"github.com/dhkd-lab/dhkd-go/dhkd/internal/spell"
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
@@ -97,7 +98,7 @@ func closest(missing []zoo.Weight, unexpected []string, got map[string]*tensors.
 		best, bestName := otherShape+far, ""
 		if i < compared/4 { // names of a hostile file may be many
 			for _, other := range unexpected[:min(len(unexpected), compared)] {
-				d := distance(w.Name, other)
+				d := spell.Distance(w.Name, other)
 				if !slices.Equal(got[other].Shape().Dimensions, w.Value.Shape().Dimensions) {
 					d += otherShape
 				}
@@ -118,27 +119,6 @@ func closest(missing []zoo.Weight, unexpected []string, got map[string]*tensors.
 		texts[i] = p.text
 	}
 	return texts
-}
-
-// distance is the number of bytes to insert, remove or change (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // finite refuses NaN and infinities, and says where the first one is.

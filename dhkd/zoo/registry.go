@@ -9,6 +9,7 @@ import (
 
 	"github.com/gomlx/gomlx/core/graph"
 
+	"github.com/dhkd-lab/dhkd-go/dhkd/internal/spell"
 	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
 )
 
@@ -64,35 +65,14 @@ func lookUp(name string) (*Model, error) {
 		name = name[:64] + "..."
 	}
 	names := Names()
-	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(distance(name, a), distance(name, b)) })
+	far := func(listed string) int { return spell.Distance(strings.ToLower(name), strings.ToLower(listed)) }
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(far(a), far(b)) })
 	for _, f := range families {
 		if f.others != "" {
 			names = append(names, f.others)
 		}
 	}
 	return nil, fmt.Errorf("unknown model %q: choose one of %s", name, strings.Join(names, ", "))
-}
-
-// distance is the number of letters to insert, delete or replace to make b of a, whatever their case.
-func distance(a, b string) int {
-	a, b = strings.ToLower(a), strings.ToLower(b)
-	row := make([]int, len(b)+1) // distances of what was read of a to each beginning of b
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // scan reads numbers from a name that has the format, and no other spelling of it.

@@ -12,6 +12,8 @@ import (
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/internal/spell"
 )
 
 // Limits of a YAML file. Recipes are small; the limits keep a hostile file from costing memory, stack or time.
@@ -277,7 +279,10 @@ func describe(node ast.Node) string {
 func suggest(word string, options []string) string {
 	best, least := "", 1+min(len(word), 64)/3
 	for _, option := range options {
-		if n := distance(word, option); n <= least {
+		if len(word) > 64 || len(option) > 64 { // no name is
+			continue
+		}
+		if n := spell.Distance(word, option); n <= least {
 			best, least = option, n-1
 		}
 	}
@@ -285,32 +290,6 @@ func suggest(word string, options []string) string {
 		return fmt.Sprintf("did you mean %s?", best)
 	}
 	return "known are " + strings.Join(options, ", ")
-}
-
-// distance is the insertions, deletions, replacements and swaps of neighbours that make b of a.
-func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return math.MaxInt
-	}
-	d := make([][]int, len(a)+1)
-	for i := range d {
-		d[i] = make([]int, len(b)+1)
-		for j := range d[i] {
-			if i == 0 || j == 0 {
-				d[i][j] = i + j
-				continue
-			}
-			replace := 1
-			if a[i-1] == b[j-1] {
-				replace = 0
-			}
-			d[i][j] = min(d[i-1][j]+1, d[i][j-1]+1, d[i-1][j-1]+replace)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
-			}
-		}
-	}
-	return d[len(a)][len(b)]
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
