@@ -38,6 +38,9 @@ func PluginVersion(path string) (api string, err error) {
 
 func load(p Plugin, options string) (backend compute.Backend, api string, err error) {
 	defer asError(&err)
+	if p.Kind == "cpu" {
+		keepMemory()
+	}
 	plugin, name, err := loadLibrary(p)
 	if err != nil {
 		return nil, "", err
