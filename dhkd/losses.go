@@ -42,8 +42,7 @@ func CrossEntropy(logits, labels *Node) *Node {
 // Source: Hinton et al. 2015 (arXiv 1503.02531); the reference implementation's KD.py.
 func KL(student, teacher *Node, temperature float64) *Node {
 	checkPair("KL", student, teacher, temperature, 2)
-	logStudent := LogSoftmax(DivScalar(StopGradient(student), temperature))
-	logTeacher := LogSoftmax(DivScalar(StopGradient(teacher), temperature))
+	logStudent, logTeacher := logSoften(StopGradient(student), temperature), logSoften(StopGradient(teacher), temperature)
 	value := batchMean(Mul(Exp(logTeacher), Sub(logTeacher, logStudent)), temperature)
 	return withGradient(student, value, func() *Node {
 		return gradientScale(Sub(Exp(logStudent), Exp(logTeacher)), temperature)
@@ -102,6 +101,12 @@ func batchMean(perClass *Node, temperature float64) *Node {
 // gradientScale turns the derivative of one class's term with respect to zs/T into the loss's with respect to zs.
 func gradientScale(perClass *Node, temperature float64) *Node {
 	return MulScalar(perClass, temperature/float64(perClass.Shape().Dim(0)))
+}
+
+// logSoften is log softmax(z/T). The maximum goes first: of large logits, z/T would have lost the digits of the differences.
+func logSoften(z *Node, temperature float64) *Node {
+	z = DivScalar(Sub(z, ReduceAndKeep(z, ReduceMax, -1)), temperature)
+	return Sub(z, Log(ReduceAndKeep(Exp(z), ReduceSum, -1)))
 }
 
 // softplus is log(1+e^x).

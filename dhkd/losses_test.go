@@ -182,6 +182,24 @@ func TestLargeLogits(t *testing.T) {
 	})
 }
 
+// TestLargeLogitsInFloat32 has small differences of large logits, which float32 holds exactly: nothing of them is lost.
+func TestLargeLogitsInFloat32(t *testing.T) {
+	student := []float64{10000.25, 10001.5, 9998.75, -9999.5, -10002.25, -10000.75}
+	teacher := []float64{9999.75, 10003, 10000.5, 9997.25, 9999.5, 10001.25}
+	onBackends(t, func(t *testing.T, backend compute.Backend) {
+		exec := lossExec(t, backend, 3)
+		run := func(dtype dtypes.DType) [][]float64 {
+			return call(t, exec, fixture.Make(dtype, student, 2, 3), fixture.Make(dtype, teacher, 2, 3))[:literalBKL]
+		}
+		narrow := run(dtypes.Float32)
+		for output, want := range run(dtypes.Float64) {
+			for i, value := range want {
+				near(t, fmt.Sprintf("output %d of loss %d, entry %d", output%2, output/2, i), narrow[output][i], value, 1e-6)
+			}
+		}
+	})
+}
+
 // TestLiteralOverflow checks where the reference implementation's formulas break in float32, and how.
 func TestLiteralOverflow(t *testing.T) {
 	edge := 24 * math.Ln2

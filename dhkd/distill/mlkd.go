@@ -64,7 +64,7 @@ func (m multiLevel) Losses(b Batch) Losses {
 // (' transposes, the norms are Frobenius's; see [dhkd.KL], whose T² the other two do not have). C >= 2. Source: Jin
 // et al. 2023, CVPR, Multi-Level Logit Distillation, and its code.
 func MLKD(student, teacher *Node, temperature float64) (instance, class, batch *Node) {
-	instance = dhkd.KL(fromLargest(student), fromLargest(teacher), temperature)
+	instance = dhkd.KL(student, teacher, temperature)
 	p, q := soften(student, temperature), soften(StopGradient(teacher), temperature)
 	level := func(summed, kept int) *Node {
 		product := func(p *Node) *Node { return DotGeneral(p, []int{summed}, nil, p, []int{summed}, nil) }
