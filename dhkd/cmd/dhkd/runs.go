@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
@@ -26,6 +27,11 @@ type runFlags struct {
 
 // open opens the device and returns a runner; close releases both.
 func (f runFlags) open(ctx context.Context, out output) (r *experiment.Runner, close func(), err error) {
+	if f.Data != "" {
+		if _, err := os.Stat(f.Data); err != nil {
+			return nil, nil, withCode(exitUsage, fmt.Errorf("--data: %w", err))
+		}
+	}
 	d, err := device.Open(ctx, device.Options{Logf: out.logf(f.Quiet)})
 	if err != nil {
 		return nil, nil, withCode(exitMissing, err)
