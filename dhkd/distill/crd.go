@@ -40,7 +40,7 @@ func init() {
 			positive("temperature", 0.07, "T, divides the similarities"),
 			{Name: "dim", Default: 128, What: "of the embeddings"},
 			{Name: "negatives", Default: 16384, What: "images of other classes that are drawn for each image"},
-			{Name: "bank_momentum", Default: 0.5, What: "share that an entry of a memory bank keeps, below 1", zero: true}},
+			{Name: "bank_momentum", Default: 0.5, What: "share that an entry of a memory bank keeps", zero: true, below: true}},
 		what:   "CRD: each network's embeddings are contrasted with the other's of images of other classes",
 		source: "Tian et al. 2020, ICLR, arXiv 1910.10699",
 	}
@@ -53,9 +53,6 @@ func (crd) Needs() Needs {
 }
 
 func (m crd) Losses(b Batch) Losses {
-	if m.BankMomentum >= 1 {
-		exceptions.Panicf("method.bank_momentum: %g must be below 1, or the memory banks never change", m.BankMomentum)
-	}
 	g := b.Logits.Graph()
 	images := sortByClass(b.TrainLabels)
 	places := Gather(Const(g, images.place), ExpandAxes(b.Indices, -1))

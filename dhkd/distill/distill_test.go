@@ -64,6 +64,15 @@ func TestNewErrors(t *testing.T) {
 		{record.Method{Name: "dual-ce", Gamma: 1, Alpha: 1, Temperature: 4},
 			"method.temperature: method dual-ce has no"},
 		{record.Method{Name: "dhkd-detached", Gamma: 1, Alpha: 1, Temperature: 2, Align: true}, "method.align: "},
+		{record.Method{Name: "label-smoothing", Alpha: 1}, "method.alpha: method label-smoothing needs it below 1"},
+		{record.Method{Name: "crd", Gamma: 1, Alpha: 1, Temperature: 1, Dim: 8, Negatives: 4, BankMomentum: 1},
+			"method.bank_momentum: method crd needs it below 1 (published: 0.5)"},
+		{edit(func(m *record.Method) { m.With = []record.Method{distill.Defaults("dhkd-detached")} }),
+			"method.with[0]: dhkd-detached cuts the auxiliary head off the backbone, and dhkd teaches the backbone through it"},
+		{edit(func(m *record.Method) {
+			*m = distill.Defaults("dhkd-detached")
+			m.With = []record.Method{distill.Defaults("kd"), distill.Defaults("dual-ce")}
+		}), "method.with[1]: dhkd-detached cuts the auxiliary head off the backbone, and dual-ce teaches"},
 	} {
 		m, err := distill.New(test.method)
 		if err == nil || m != nil || !strings.Contains(err.Error(), test.want) {
@@ -118,6 +127,7 @@ func TestMethods(t *testing.T) {
 			distill.Needs{Teacher: true, Features: true, Modules: true, Random: true, Indices: true}, "ce 1 crd 0.8"},
 		{distill.Defaults("simkd"), distill.Needs{Teacher: true, Features: true, Modules: true}, "simkd 1"},
 		{distill.Defaults("catkd"), distill.Needs{Teacher: true, Features: true}, "ce 1 catkd 15"},
+		{distill.Defaults("label-smoothing"), distill.Needs{}, "ce 0.9 ce_uniform 0.1"},
 	} {
 		m, err := distill.New(test.method)
 		if err != nil {
@@ -187,6 +197,7 @@ func TestWhoTeachesWhom(t *testing.T) {
 		{record.Method{Name: "dual-binarykl", Gamma: 1, Alpha: 1, Temperature: 2, Literal: true},
 			[]string{"main", "aux"}},
 		{distill.Defaults("dhkd-detached"), []string{"main", "aux"}},
+		{distill.Defaults("label-smoothing"), []string{"main", "main"}},
 	} {
 		m, err := distill.New(test.method)
 		if err != nil {

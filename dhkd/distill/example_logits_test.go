@@ -74,6 +74,14 @@ func ExampleStandardize() {
 	// Output: [-1.0000 0.0000 1.0000] [-1.0000 0.0000 1.0000]
 }
 
+// It is least, log 3, where the network prefers no class.
+func ExampleUniformCrossEntropy() {
+	show(func(student, teacher, _ *graph.Node) []*graph.Node {
+		return []*graph.Node{distill.UniformCrossEntropy(student), distill.UniformCrossEntropy(teacher)}
+	}, [][]float64{{5, 5, 5}}, [][]float64{{8, 2, 0}})
+	// Output: 1.0986 4.6695
+}
+
 func ExampleMSE() {
 	show(func(student, teacher, _ *graph.Node) []*graph.Node {
 		return []*graph.Node{distill.MSE(student, teacher)}

@@ -28,12 +28,18 @@ type HyperParameter struct {
 	Default any    `json:"default"` // as published: a float64, int, bool or string
 	What    string `json:"what"`
 
-	zero bool // whether 0 is a value too
+	zero  bool // whether 0 is a value too
+	below bool // whether it must be below 1
 }
 
 // positive is a number above 0.
 func positive(name string, published float64, what string) HyperParameter {
 	return HyperParameter{Name: name, Default: published, What: what}
+}
+
+// share is a number between 0 and 1.
+func share(name string, published float64, what string) HyperParameter {
+	return HyperParameter{Name: name, Default: published, What: what, below: true}
 }
 
 // count is a whole number; 0 is nothing of it.
@@ -76,6 +82,9 @@ func New(p record.Method) (Method, error) {
 		if err == nil && len(part.With) > 0 {
 			err = fmt.Errorf("method.with: list all methods beside the first, none within another")
 		}
+		if err == nil {
+			err = all.fits(m)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("method.with[%d]: %w", i, err)
 		}
@@ -100,6 +109,8 @@ func newOne(p record.Method) (Method, error) {
 			return nil, fmt.Errorf("method.%s: method %s has no such hyper-parameter: leave it out", field, p.Name)
 		case ok && !parameter.zero && value.IsZero() || outOfRange(value):
 			return nil, fmt.Errorf("method.%s: method %s needs it, more than 0 (published: %v)", field, p.Name, parameter.Default)
+		case parameter.below && value.Float() >= 1:
+			return nil, fmt.Errorf("method.%s: method %s needs it below 1 (published: %v)", field, p.Name, parameter.Default)
 		}
 	}
 	if _, err := dhkd.ParseAlignmentRule(p.AlignRule); err != nil {

@@ -48,6 +48,21 @@ func (s sum) Losses(b Batch) (all Losses) {
 	return all
 }
 
+// fits refuses a method where of it and another one cuts the auxiliary head off the backbone, which would cut it off for both.
+func (s sum) fits(m Method) error {
+	for _, other := range s {
+		cuts, teaches := m, other
+		if other.Needs().DetachAux {
+			cuts, teaches = other, m
+		}
+		if cuts.Needs().DetachAux && teaches.Needs().AuxHead && !teaches.Needs().DetachAux {
+			return fmt.Errorf("%s cuts the auxiliary head off the backbone, and %s teaches the backbone through it: leave one "+
+				"of them out", cuts.Name(), teaches.Name())
+		}
+	}
+	return nil
+}
+
 // part is the batch as method number i gets it: its modules have a scope of their own.
 func (s sum) part(b Batch, i int) Batch {
 	if b.Scope != nil {

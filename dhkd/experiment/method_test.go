@@ -7,7 +7,7 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
 )
 
-// TestSelectMethod puts every method, as published, in place of the first run's, with the head that it needs.
+// TestSelectMethod puts every method, as published, in place of the first run's, with the teacher and the head that it needs.
 func TestSelectMethod(t *testing.T) {
 	e, err := Open("quickstart")
 	if err != nil {
@@ -26,6 +26,9 @@ func TestSelectMethod(t *testing.T) {
 		}
 		if r.Name != name || r.Method.Name != name || r.Tuning != nil || (r.Model.AuxHead != "none") != m.Needs().AuxHead {
 			t.Errorf("%s: run %s of %s, head %s", name, r.Name, r.Method.Name, r.Model.AuxHead)
+		}
+		if (r.Teacher != nil) != m.Needs().Teacher {
+			t.Errorf("%s has teacher %v", name, r.Teacher)
 		}
 		if err := r.Validate(); err != nil {
 			t.Errorf("%s: %v", name, err)

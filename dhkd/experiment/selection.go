@@ -74,12 +74,17 @@ func Select(e *record.Experiment, s Selection) ([]record.Recipe, error) {
 	return selected, nil
 }
 
-// withMethod is the run with another method, as published, and the head that it needs.
+// withMethod is the run with another method, as published, and with what that needs of teacher and head.
 func withMethod(r record.Recipe, name string) record.Recipe {
 	r.Name, r.Label, r.Method, r.Tuning = name, name, distill.Defaults(name), nil
 	m, err := distill.New(r.Method)
+	if err != nil {
+		return r // [Override] says so
+	}
+	if !m.Needs().Teacher {
+		r.Teacher = nil
+	}
 	switch {
-	case err != nil: // [Override] says so
 	case !m.Needs().AuxHead:
 		r.Model.AuxHead = string(dhkd.NoAuxHead)
 	case r.Model.AuxHead == string(dhkd.NoAuxHead):
