@@ -39,7 +39,7 @@ func init() {
 
 func (m catKD) Name() string { return m.Method.Name }
 
-func (catKD) Needs() Needs { return Needs{Teacher: true, Features: true} }
+func (catKD) Needs() Needs { return Needs{Teacher: true, Features: true, Classifier: true} }
 
 func (m catKD) Losses(b Batch) Losses {
 	student, teacher := ActivationMaps(b.Outputs, m.Resolution), ActivationMaps(b.Teacher, m.Resolution)

@@ -54,14 +54,16 @@ type Needs struct {
 	Indices  bool // [Batch.Indices]
 	// DetachAux cuts the auxiliary head off the backbone: no gradient flows from it, see [zoo.Model].
 	DetachAux bool
-	Classes   int // the fewest classes that its losses can be made of
+	// Classifier asks both networks for [zoo.Outputs].Classifier: their main heads must be linear.
+	Classifier bool
+	Classes    int // the fewest classes that its losses can be made of
 }
 
 // or adds the needs of another method.
 func (n Needs) or(m Needs) Needs {
 	return Needs{n.Teacher || m.Teacher, n.AuxHead || m.AuxHead, n.Features || m.Features, n.Modules || m.Modules,
 		n.Random || m.Random, n.Epoch || m.Epoch, n.Indices || m.Indices, n.DetachAux || m.DetachAux,
-		max(n.Classes, m.Classes)}
+		n.Classifier || m.Classifier, max(n.Classes, m.Classes)}
 }
 
 // Batch holds what the losses of a batch are made of. What a method does not need may be nil.

@@ -29,7 +29,9 @@ func init() {
 
 func (m simKD) Name() string { return m.Method.Name }
 
-func (simKD) Needs() Needs { return Needs{Teacher: true, Features: true, Modules: true} }
+func (simKD) Needs() Needs {
+	return Needs{Teacher: true, Features: true, Modules: true, Classifier: true}
+}
 
 func (m simKD) Losses(b Batch) Losses {
 	projected, target := m.project(b)

@@ -67,7 +67,7 @@ func OpenCandidate(path string, o EvaluateOptions) (c *Candidate, err error) {
 		return nil, err
 	}
 	c.file = record.WeightsFile{Name: filepath.Base(path), SHA256: digest, Model: m.Name, Classes: m.Classes,
-		AuxHead: string(m.AuxHead), Dataset: metadata["dataset"]}
+		Head: string(m.Head), AuxHead: string(m.AuxHead), Dataset: metadata["dataset"]}
 	if top1, err := strconv.ParseFloat(metadata["test_top1"], 64); err == nil && top1 >= 0 && top1 <= 100 {
 		c.file.Top1 = &top1
 	}

@@ -73,10 +73,7 @@ func writeScores(w io.Writer, e *record.Evaluation) {
 func writeFile(w io.Writer, e *record.Evaluation) {
 	f := e.Weights
 	fmt.Fprintf(w, "file\t%s\n\tSHA-256 %s\n", f.Name, f.SHA256)
-	heads := "one head"
-	if f.AuxHead != "none" {
-		heads = f.AuxHead + " auxiliary head"
-	}
+	heads := record.Model{Head: f.Head, AuxHead: f.AuxHead}.Heads()
 	fmt.Fprintf(w, "\tsays %s, %d classes, %s", f.Model, f.Classes, heads)
 	if f.Dataset != "" {
 		fmt.Fprintf(w, ", trained on %q", f.Dataset)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 	"github.com/dhkd-lab/dhkd-go/dhkd/internal/progress"
@@ -299,5 +300,5 @@ func (r *Runner) load(ctx context.Context, d record.Dataset) (*dataset.Set, erro
 
 // model builds a recipe's model for the classes of a data set.
 func model(m record.Model, classes int) (*zoo.Model, error) {
-	return zoo.New(zoo.Config{Name: m.Name, Classes: classes, AuxHead: auxHead(m)})
+	return zoo.New(zoo.Config{Name: m.Name, Classes: classes, Head: dhkd.Head(m.Head), AuxHead: dhkd.AuxHead(m.AuxHead)})
 }

@@ -125,7 +125,8 @@ func LoadNetwork(path string) (n *train.Network, metadata map[string]string, err
 	if err != nil || metadata["architecture"] == "" {
 		return nil, nil, fmt.Errorf("%s does not say which network it holds: its metadata need architecture and classes", path)
 	}
-	m, err := zoo.New(zoo.Config{Name: metadata["architecture"], Classes: classes, AuxHead: dhkd.AuxHead(metadata["aux_head"])})
+	m, err := zoo.New(zoo.Config{Name: metadata["architecture"], Classes: classes, Head: dhkd.Head(metadata["head"]),
+		AuxHead: dhkd.AuxHead(metadata["aux_head"])})
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -137,8 +138,6 @@ func LoadNetwork(path string) (n *train.Network, metadata map[string]string, err
 	}
 	return &train.Network{Model: m, Weights: values}, metadata, nil
 }
-
-func auxHead(m record.Model) dhkd.AuxHead { return dhkd.AuxHead(m.AuxHead) }
 
 func fileSHA256(path string) (string, error) {
 	f, err := os.Open(path)

@@ -10,7 +10,6 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/device/devicetest"
 	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
-	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
 // Every recipe of the program can be run as far as can be known without running it.
@@ -64,7 +63,7 @@ func TestRecipes(t *testing.T) {
 				continue
 			}
 			built[network{recipe.Model, info.Name}] = true
-			m, err := zoo.New(zoo.Config{Name: recipe.Model.Name, Classes: info.Classes, AuxHead: auxHead(recipe.Model)})
+			m, err := model(recipe.Model, info.Classes)
 			check(t, err)
 			_, err = m.Undrawn(devicetest.Go(t).Backend, [3]int{info.Shape[1], info.Shape[2], info.Shape[0]})
 			check(t, err)

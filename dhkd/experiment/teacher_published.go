@@ -111,9 +111,10 @@ func wide(values []float32) []float64 {
 	return all
 }
 
-// fit makes a network of what a file holds. A teacher needs its main head alone.
+// fit makes a network of what a file holds. A teacher needs its main head alone, of the kind that the file has.
 func (r *Runner) fit(c *weights.Checkpoint, name string, set *dataset.Set) (*train.Network, error) {
-	m, err := zoo.New(zoo.Config{Name: name, Classes: set.Classes, AuxHead: dhkd.NoAuxHead})
+	head, _ := c.MainHead()
+	m, err := zoo.New(zoo.Config{Name: name, Classes: set.Classes, Head: head, AuxHead: dhkd.NoAuxHead})
 	if err != nil {
 		return nil, err
 	}

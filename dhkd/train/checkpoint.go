@@ -10,6 +10,7 @@ import (
 
 	"github.com/gomlx/gomlx/core/tensors"
 
+	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 	"github.com/dhkd-lab/dhkd-go/dhkd/weights"
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
@@ -129,7 +130,10 @@ func SaveNetwork(path string, n *Network, metadata map[string]string) error {
 	maps.Copy(metadata, map[string]string{
 		weights.DigestKey: digest,
 		"format":          weightsFormat, "version": "1", "architecture": n.Model.Name,
-		"classes": fmt.Sprint(n.Model.Classes), "aux_head": string(n.Model.AuxHead),
+		"classes": fmt.Sprint(n.Model.Classes), "head": string(n.Model.Head), "aux_head": string(n.Model.AuxHead),
 	})
+	if n.Model.Head == dhkd.LinearHead { // which needs no word
+		delete(metadata, "head")
+	}
 	return weights.SaveSafetensors(path, n.Weights, metadata)
 }

@@ -71,13 +71,13 @@ func TestMethodsLearn(t *testing.T) {
 			backends = append(backends, devicetest.Open(t).Backend)
 		}
 		for _, backend := range backends {
-			t.Run(name+"/"+backend.Name(), func(t *testing.T) { learns(t, backend, m) })
+			t.Run(name+"/"+backend.Name(), func(t *testing.T) { learns(t, trainedOn(t, backend, m)) })
 		}
 	}
 }
 
-func learns(t *testing.T, backend compute.Backend, m record.Method) {
-	trainer := trainedOn(t, backend, m)
+func learns(t *testing.T, trainer *Trainer) {
+	t.Helper()
 	before := methodState(t, trainer)
 	var first, last float64
 	for step := range 10 {
@@ -100,31 +100,33 @@ func learns(t *testing.T, backend compute.Backend, m record.Method) {
 func TestMethodsResume(t *testing.T) {
 	backend := devicetest.Go(t).Backend
 	for name, m := range smokeMethods() {
-		t.Run(name, func(t *testing.T) {
-			indices := order(tinyTrain, 1, 1)
-			whole := trainedOn(t, backend, m)
-			smokeStep(t, whole, 0, indices[:smokeBatch])
-			path := filepath.Join(t.TempDir(), "checkpoint.safetensors")
-			progress := &Progress{Step: 1, Sums: Sums{Images: smokeBatch}}
-			if err := whole.SaveCheckpoint(path, "run", progress); err != nil {
-				t.Fatal(err)
-			}
-			smokeStep(t, whole, 1, indices[smokeBatch:])
+		t.Run(name, func(t *testing.T) { resumes(t, trainedOn(t, backend, m), trainedOn(t, backend, m)) })
+	}
+}
 
-			resumed := trainedOn(t, backend, m)
-			plan := tinyPlan
-			plan.BatchSize = smokeBatch
-			if _, err := resumed.LoadCheckpoint(path, "run", plan); err != nil {
-				t.Fatal(err)
-			}
-			smokeStep(t, resumed, 1, indices[smokeBatch:])
-			if !same(t, weightsOf(t, whole), weightsOf(t, resumed)) {
-				t.Error("the student's weights differ from those of a run that was not interrupted")
-			}
-			if a, b := methodState(t, whole), methodState(t, resumed); !same(t, a, b) {
-				t.Errorf("the method's variables differ: %v", slices.Sorted(maps.Keys(a)))
-			}
-		})
+// resumes takes a new trainer for a run and another one for the same run, which goes on from the first one's checkpoint.
+func resumes(t *testing.T, whole, resumed *Trainer) {
+	t.Helper()
+	indices := order(tinyTrain, 1, 1)
+	smokeStep(t, whole, 0, indices[:smokeBatch])
+	path := filepath.Join(t.TempDir(), "checkpoint.safetensors")
+	progress := &Progress{Step: 1, Sums: Sums{Images: smokeBatch}}
+	if err := whole.SaveCheckpoint(path, "run", progress); err != nil {
+		t.Fatal(err)
+	}
+	smokeStep(t, whole, 1, indices[smokeBatch:])
+
+	plan := tinyPlan
+	plan.BatchSize = smokeBatch
+	if _, err := resumed.LoadCheckpoint(path, "run", plan); err != nil {
+		t.Fatal(err)
+	}
+	smokeStep(t, resumed, 1, indices[smokeBatch:])
+	if !same(t, weightsOf(t, whole), weightsOf(t, resumed)) {
+		t.Error("the student's weights differ from those of a run that was not interrupted")
+	}
+	if a, b := methodState(t, whole), methodState(t, resumed); !same(t, a, b) {
+		t.Errorf("the method's variables differ: %v", slices.Sorted(maps.Keys(a)))
 	}
 }
 

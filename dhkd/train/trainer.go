@@ -15,6 +15,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
 	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
 	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
@@ -71,6 +72,12 @@ func New(c Config) (t *Trainer, err error) {
 	case needs.AuxHead && c.Step.Model.AuxHead == "none":
 		return nil, fmt.Errorf("method %s needs a student with an auxiliary head: set model.aux_head to linear or nonlinear",
 			c.Step.Method.Name())
+	case needs.Classifier && c.Step.Model.Head != dhkd.LinearHead:
+		return nil, fmt.Errorf("method %s needs a student with a linear main head, this %s has a %s one: leave model.head out",
+			c.Step.Method.Name(), c.Step.Model.Name, c.Step.Model.Head)
+	case needs.Classifier && c.Teacher.Model.Head != dhkd.LinearHead:
+		return nil, fmt.Errorf("method %s needs a teacher with a linear main head, this %s has a %s one",
+			c.Step.Method.Name(), c.Teacher.Model.Name, c.Teacher.Model.Head)
 	case c.Data.Classes < needs.Classes:
 		return nil, fmt.Errorf("method %s needs at least %d classes, data set %s has %d", c.Step.Method.Name(), needs.Classes,
 			c.Data.Name, c.Data.Classes)
@@ -86,7 +93,8 @@ func New(c Config) (t *Trainer, err error) {
 		t.Teacher = nil
 	}
 	t.needs = needs
-	t.drawsRandom = c.Pad > 0 || c.Step.Model.AuxHead == "nonlinear" || needs.Random
+	t.drawsRandom = c.Pad > 0 || c.Step.Model.Head == dhkd.NonlinearHead ||
+		c.Step.Model.AuxHead == dhkd.NonlinearAuxHead || needs.Random
 	if t.train, err = t.upload(c.Data.Train); err != nil {
 		return nil, err
 	}

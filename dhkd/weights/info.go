@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd"
 )
 
 // Info is what the metadata of a file of weights say of the network: enough to build it and to feed it images, and
@@ -11,6 +13,7 @@ import (
 type Info struct {
 	Architecture string    // the zoo's name, "resnet8"
 	Classes      int       // of the heads
+	Head         string    // the main one: "linear" (also if empty), "nonlinear"
 	AuxHead      string    // "none", "linear", "nonlinear"
 	Dataset      string    // that it was trained on
 	Mean, Std    []float64 // of each channel: images are normalised with (x - Mean) / Std, x in [0, 1]
@@ -30,12 +33,15 @@ const (
 func (i Info) Metadata() map[string]string {
 	m := map[string]string{"format": InfoFormat, "version": InfoVersion}
 	for key, value := range map[string]string{
-		"architecture": i.Architecture, "aux_head": i.AuxHead, "dataset": i.Dataset, "recipe": i.Recipe,
+		"architecture": i.Architecture, "head": i.Head, "aux_head": i.AuxHead, "dataset": i.Dataset, "recipe": i.Recipe,
 		"source": i.Source, "licence": i.Licence, "mean": channels(i.Mean), "std": channels(i.Std),
 	} {
 		if value != "" {
 			m[key] = value
 		}
+	}
+	if i.Head == string(dhkd.LinearHead) { // which needs no word
+		delete(m, "head")
 	}
 	if i.Classes > 0 {
 		m["classes"] = strconv.Itoa(i.Classes)
@@ -65,7 +71,7 @@ func ReadInfo(metadata map[string]string) (i Info, err error) {
 		return i, fmt.Errorf("the file has version %.20q, this program reads %q", m["version"], InfoVersion)
 	}
 	i = Info{
-		Architecture: m["architecture"], AuxHead: m["aux_head"], Dataset: m["dataset"], Recipe: m["recipe"],
+		Architecture: m["architecture"], Head: m["head"], AuxHead: m["aux_head"], Dataset: m["dataset"], Recipe: m["recipe"],
 		Source: m["source"], Licence: m["licence"],
 	}
 	if s := m["classes"]; s != "" {

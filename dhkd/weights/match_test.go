@@ -20,7 +20,12 @@ import (
 // initial returns the weights of a network of 10 classes.
 func initial(t testing.TB, name string, head dhkd.AuxHead) []zoo.Weight {
 	t.Helper()
-	m, err := zoo.New(zoo.Config{Name: name, Classes: 10, AuxHead: head})
+	return initialOf(t, zoo.Config{Name: name, Classes: 10, AuxHead: head})
+}
+
+func initialOf(t testing.TB, c zoo.Config) []zoo.Weight {
+	t.Helper()
+	m, err := zoo.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +132,8 @@ func TestFitAuxHead(t *testing.T) {
 		{"new head", single, dual, weights.FitOptions{NewAuxHead: true}, "the auxiliary head is new", true},
 		{"head too many", dual, single, weights.FitOptions{NewAuxHead: true}, "the network has none", false},
 		{"head dropped", dual, single, weights.FitOptions{DropAuxHead: true}, "the auxiliary head was dropped", true},
+		{"another main head", initialOf(t, zoo.Config{Name: "vgg8", Classes: 10, Head: dhkd.NonlinearHead}), single,
+			weights.FitOptions{}, "missing: classifier.bias (the file has classifier.net.4.bias)", false},
 		{"another head", initial(t, "vgg8", dhkd.LinearAuxHead), dual,
 			weights.FitOptions{NewAuxHead: true, DropAuxHead: true}, "missing: classifier2.net", false},
 	} {
@@ -217,13 +224,18 @@ func TestNameMaps(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	want := zoo.Config{Name: "ShuffleV2", Classes: 10, AuxHead: dhkd.NonlinearAuxHead}
-	c := asCheckpoint(initial(t, want.Name, want.AuxHead), same)
-	got, err := weights.Detect(devicetest.Go(t).Backend, c)
-	if err != nil || !slices.Equal(got, []zoo.Config{want}) {
-		t.Errorf("%v, want %v alone; error %v", got, want, err)
+	for _, want := range []zoo.Config{
+		{Name: "ShuffleV2", Classes: 10, Head: dhkd.LinearHead, AuxHead: dhkd.NonlinearAuxHead},
+		{Name: "resnet14", Classes: 10, Head: dhkd.NonlinearHead, AuxHead: dhkd.LinearAuxHead},
+		{Name: "MobileNetV2", Classes: 10, Head: dhkd.NonlinearHead, AuxHead: dhkd.NoAuxHead},
+	} {
+		c := asCheckpoint(initialOf(t, want), same)
+		got, err := weights.Detect(devicetest.Go(t).Backend, c)
+		if err != nil || !slices.Equal(got, []zoo.Config{want}) {
+			t.Errorf("%v, want %v alone; error %v", got, want, err)
+		}
 	}
-	c, err = weights.Load(filepath.Join("testdata", "torch", "views.pth"))
+	c, err := weights.Load(filepath.Join("testdata", "torch", "views.pth"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 
 	. "github.com/gomlx/gomlx/core/graph"
 
+	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
 )
 
@@ -36,9 +37,11 @@ func (out Outputs) heads(s *nn.Scope, x *Node, m *Model, main, auxiliary string,
 	linear func(s *nn.Scope, x *Node, out int) *Node) Outputs {
 	head := s.In(main)
 	out.Last, out.Pooled = x, nn.GlobalAveragePool(s, x)
-	out.Logits = linear(head, out.Pooled, m.Classes)
-	out.Classifier = Classifier{ // which linear has made
-		Weight: head.Parameter(x, "weight", nil, m.Classes, x.Shape().Dim(-1)), Bias: head.Parameter(x, "bias", nil, m.Classes),
+	out.Logits = m.Head.Logits(head, out.Pooled, m.Classes, linear)
+	if m.Head == dhkd.LinearHead {
+		out.Classifier = Classifier{ // which linear has made
+			Weight: head.Parameter(x, "weight", nil, m.Classes, x.Shape().Dim(-1)), Bias: head.Parameter(x, "bias", nil, m.Classes),
+		}
 	}
 	read := out.Pooled
 	if m.DetachAux {

@@ -61,7 +61,7 @@ type Description struct {
 	Features     [][3]int             // height, width and channels of [Outputs].Features
 }
 
-// Describe counts on the network's graph, whatever its auxiliary head. The image shape is height, width, channels; an
+// Describe counts on the network's graph with its main head, whatever its auxiliary head. The image shape is height, width, channels; an
 // error says why the network cannot take it. Nothing is compiled.
 func (m *Model) Describe(backend compute.Backend, image [3]int) (*Description, error) {
 	d := &Description{Parameters: map[dhkd.AuxHead]int{}}

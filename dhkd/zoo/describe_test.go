@@ -75,8 +75,10 @@ func TestDescribe(t *testing.T) {
 
 // TestParameters checks that what is described is what is made.
 func TestParameters(t *testing.T) {
-	for _, head := range dhkd.AuxHeads {
-		m := newModel(t, zoo.Config{Name: "resnet8", Classes: 10, AuxHead: head})
+	for _, c := range []zoo.Config{{AuxHead: dhkd.NoAuxHead}, {AuxHead: dhkd.LinearAuxHead}, {AuxHead: dhkd.NonlinearAuxHead},
+		{Head: dhkd.NonlinearHead}, {Head: dhkd.NonlinearHead, AuxHead: dhkd.NonlinearAuxHead}} {
+		c.Name, c.Classes = "resnet8", 10
+		m := newModel(t, c)
 		d, err := m.Describe(devicetest.Go(t).Backend, [3]int{16, 16, 1})
 		if err != nil {
 			t.Fatal(err)
@@ -85,8 +87,8 @@ func TestParameters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := zoo.Parameters(weights), d.Parameters[head]; got != want {
-			t.Errorf("auxiliary head %s: %d parameters, described are %d", head, got, want)
+		if got, want := zoo.Parameters(weights), d.Parameters[m.AuxHead]; got != want {
+			t.Errorf("%+v: %d parameters, described are %d", m.Config, got, want)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 type Config struct {
 	Name    string       // of the registry, "resnet8"; see [Names]
 	Classes int          // at least 2
+	Head    dhkd.Head    // the main one, linear by default
 	AuxHead dhkd.AuxHead // none by default
 }
 
@@ -33,7 +34,7 @@ type Outputs struct {
 	AuxLogits *graph.Node // [N, classes], or nil without an auxiliary head
 	Pooled    *graph.Node // [N, d], the feature that both heads read
 	Last      *graph.Node // [N, H, W, d], the map that Pooled is the mean of
-	// Classifier is the main head: Logits are Classifier.Logits(Pooled).
+	// Classifier is the main head: Logits are Classifier.Logits(Pooled). Zero unless that head is linear.
 	Classifier Classifier
 
 	// Features are the maps that the literature distils, of the stem (MobileNetV1's is left out) and of each stage: after
@@ -56,6 +57,9 @@ func New(c Config) (*Model, error) {
 	}
 	if c.Classes < 2 {
 		return nil, fmt.Errorf("model %s: needs at least 2 classes, got %d", c.Name, c.Classes)
+	}
+	if c.Head, err = dhkd.ParseHead(string(c.Head)); err != nil {
+		return nil, fmt.Errorf("model %s: %w", c.Name, err)
 	}
 	if c.AuxHead, err = dhkd.ParseAuxHead(string(c.AuxHead)); err != nil {
 		return nil, fmt.Errorf("model %s: %w", c.Name, err)

@@ -50,6 +50,7 @@ func TestNewErrors(t *testing.T) {
 		{zoo.Config{Name: "resnet8", Classes: 1}, "model resnet8: needs at least 2 classes, got 1"},
 		{zoo.Config{Name: "resnet8", Classes: -5}, "got -5"},
 		{zoo.Config{Name: "resnet8", Classes: 10, AuxHead: "big"}, `model resnet8: unknown auxiliary head "big"`},
+		{zoo.Config{Name: "resnet8", Classes: 10, Head: "none"}, `model resnet8: unknown head "none"`},
 	} {
 		if m, err := zoo.New(test.config); err == nil || !strings.Contains(err.Error(), test.want) || m != nil {
 			t.Errorf("%+v: %v, error %v, want %q", test.config, m, err, test.want)

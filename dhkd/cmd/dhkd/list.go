@@ -27,10 +27,11 @@ type listCmd struct {
 }
 
 type listModelsCmd struct {
-	Names   []string `arg:"" optional:"" name:"model" help:"Only these, listed or of another depth or width."`
-	Classes int      `default:"100" help:"Classes to count with."`
-	Size    int      `help:"Pixels of height and width of the images. Default: 32, or 224 for networks made for it."`
-	JSON    bool     `help:"Print a JSON array."`
+	Names    []string `arg:"" optional:"" name:"model" help:"Only these, listed or of another depth or width."`
+	Classes  int      `default:"100" help:"Classes to count with."`
+	Size     int      `help:"Pixels of height and width of the images. Default: 32, or 224 for networks made for it."`
+	MainHead string   `enum:"linear,nonlinear" default:"linear" help:"Kind of the main head: ${enum}."`
+	JSON     bool     `help:"Print a JSON array."`
 }
 
 func (listModelsCmd) Help() string {
@@ -39,7 +40,7 @@ func (listModelsCmd) Help() string {
   dhkd list models --classes 10
   dhkd list models wrn_28_4 resnet26 --size 64
 
-Parameters are the trained ones: with one head, and with a linear or a nonlinear auxiliary head beside it. Multiply-adds
+Parameters are the trained ones: with the main head alone, and with a linear or a nonlinear auxiliary head beside it. Multiply-adds
 are millions for one image, of convolutions and linear layers, without an auxiliary head. The width is that of the
 feature that the heads read; the maps are those that distillation methods ask for, height x width x channels. All are
 counted on the networks as they are built, for images of three channels.
@@ -49,7 +50,7 @@ counted on the networks as they are built, for images of three channels.
 
 // Run lists the models.
 func (c *listModelsCmd) Run(out output) error {
-	models, err := listModels(c.Names, c.Classes, c.Size)
+	models, err := listModels(c.Names, c.Classes, c.Size, dhkd.Head(c.MainHead))
 	if err != nil {
 		return withCode(exitUsage, err)
 	}
@@ -72,6 +73,7 @@ func (c *listModelsCmd) Run(out output) error {
 type modelInfo struct {
 	Name         string   `json:"name"`
 	Classes      int      `json:"classes"`
+	Head         string   `json:"head"`          // the main one
 	Size         int      `json:"size"`          // height and width of the images
 	OneHead      int      `json:"one_head"`      // parameters
 	Linear       int      `json:"linear"`        // parameters with a linear auxiliary head
@@ -82,7 +84,7 @@ type modelInfo struct {
 }
 
 // listModels describes the models, all of the zoo if none are named, on images of their own size where size is 0.
-func listModels(names []string, classes, size int) ([]modelInfo, error) {
+func listModels(names []string, classes, size int, head dhkd.Head) ([]modelInfo, error) {
 	if size < 0 || size > maxListSize {
 		return nil, fmt.Errorf("--size: must be 1 to %d pixels, is %d", maxListSize, size)
 	}
@@ -96,7 +98,7 @@ func listModels(names []string, classes, size int) ([]modelInfo, error) {
 	defer backend.Finalize()
 	var models []modelInfo
 	for _, name := range names {
-		m, err := zoo.New(zoo.Config{Name: name, Classes: classes})
+		m, err := zoo.New(zoo.Config{Name: name, Classes: classes, Head: head})
 		if err != nil {
 			return nil, err
 		}
@@ -106,7 +108,7 @@ func listModels(names []string, classes, size int) ([]modelInfo, error) {
 			return nil, err
 		}
 		models = append(models, modelInfo{
-			Name: name, Classes: classes, Size: side, OneHead: d.Parameters[dhkd.NoAuxHead],
+			Name: name, Classes: classes, Head: string(head), Size: side, OneHead: d.Parameters[dhkd.NoAuxHead],
 			Linear: d.Parameters[dhkd.LinearAuxHead], Nonlinear: d.Parameters[dhkd.NonlinearAuxHead],
 			MultiplyAdds: d.MultiplyAdds, Width: d.Width, Maps: d.Features,
 		})

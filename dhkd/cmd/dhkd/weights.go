@@ -18,6 +18,7 @@ import (
 
 	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 	"github.com/dhkd-lab/dhkd-go/dhkd/train"
 	"github.com/dhkd-lab/dhkd-go/dhkd/weights"
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
@@ -102,7 +103,8 @@ func (a architecture) fit(c *weights.Checkpoint) (*loadedNetwork, error) {
 	}
 	n.Network, n.Channels = &train.Network{Model: m, Weights: fitted.Tensors}, channels
 	n.Notes = slices.Concat(c.Notes, fitted.Notes)
-	n.Info.Architecture, n.Info.Classes, n.Info.AuxHead = config.Name, config.Classes, string(config.AuxHead)
+	n.Info.Architecture, n.Info.Classes = config.Name, config.Classes
+	n.Info.Head, n.Info.AuxHead = string(m.Head), string(m.AuxHead)
 	return n, nil
 }
 
@@ -126,7 +128,11 @@ func (a architecture) choose(backend compute.Backend, c *weights.Checkpoint, n *
 		if classes == 0 {
 			return zoo.Config{}, fmt.Errorf("how many classes does its %s have? give --classes N", name)
 		}
-		return zoo.Config{Name: name, Classes: classes, AuxHead: dhkd.AuxHead(aux)}, nil
+		head := dhkd.Head(n.Info.Head)
+		if n.Info.Architecture == "" { // nor does it say which head
+			head, _ = c.MainHead()
+		}
+		return zoo.Config{Name: name, Classes: classes, Head: head, AuxHead: dhkd.AuxHead(aux)}, nil
 	}
 	n.How = "found from its tensors"
 	fitting, err := weights.Detect(backend, c)
@@ -171,10 +177,7 @@ func initial(backend compute.Backend, m *zoo.Model, c *weights.Checkpoint) (w []
 }
 
 func about(c zoo.Config) string {
-	heads := "one head"
-	if c.AuxHead != dhkd.NoAuxHead {
-		heads = string(c.AuxHead) + " auxiliary head"
-	}
+	heads := record.Model{Head: string(c.Head), AuxHead: string(c.AuxHead)}.Heads()
 	return fmt.Sprintf("%s, %d classes, %s", c.Name, c.Classes, heads)
 }
 
@@ -193,6 +196,7 @@ type weightsFile struct {
 	SHA256       string   `json:"sha256"`
 	Architecture string   `json:"architecture"`
 	Classes      int      `json:"classes"`
+	Head         string   `json:"head"` // the main one
 	AuxHead      string   `json:"aux_head"`
 	How          string   `json:"architecture_known"`
 	Notes        []string `json:"notes"`
@@ -208,7 +212,7 @@ func (n *loadedNetwork) report(out output, path, words, next string, asJSON bool
 	c := n.Model.Config
 	if asJSON {
 		return out.json(weightsFile{File: path, Bytes: size, SHA256: sum, Architecture: c.Name, Classes: c.Classes,
-			AuxHead: string(c.AuxHead), How: n.How, Notes: append([]string{}, n.Notes...), Next: next})
+			Head: string(c.Head), AuxHead: string(c.AuxHead), How: n.How, Notes: append([]string{}, n.Notes...), Next: next})
 	}
 	fmt.Fprintf(out.stdout, "%s: %s\n", about(c), n.How)
 	for _, note := range n.Notes {

@@ -62,6 +62,7 @@ type inspection struct {
 type fittingNetwork struct {
 	Model   string `json:"model"`
 	Classes int    `json:"classes"`
+	Head    string `json:"head"` // the main one
 	AuxHead string `json:"aux_head"`
 }
 
@@ -141,7 +142,7 @@ func (i *inspection) fit(c *weights.Checkpoint) error {
 }
 
 func (i *inspection) addFit(c zoo.Config) {
-	i.Fits = append(i.Fits, fittingNetwork{c.Name, c.Classes, string(c.AuxHead)})
+	i.Fits = append(i.Fits, fittingNetwork{c.Name, c.Classes, string(c.Head), string(c.AuxHead)})
 }
 
 func (i *inspection) write(w io.Writer, all bool) error {
@@ -162,7 +163,8 @@ func (i *inspection) write(w io.Writer, all bool) error {
 		fmt.Fprintf(t, "%s\t%s\n", first(n, "notes"), note)
 	}
 	for n, f := range i.Fits {
-		config := zoo.Config{Name: f.Model, Classes: f.Classes, AuxHead: dhkd.AuxHead(f.AuxHead)}
+		config := zoo.Config{Name: f.Model, Classes: f.Classes, Head: dhkd.Head(f.Head),
+			AuxHead: dhkd.AuxHead(f.AuxHead)}
 		fmt.Fprintf(t, "%s\t%s\n", first(n, "fits"), about(config))
 	}
 	switch {

@@ -54,6 +54,7 @@ type WeightsFile struct {
 	SHA256  string   `json:"sha256"`
 	Model   string   `json:"model"`
 	Classes int      `json:"classes"`
+	Head    string   `json:"head,omitempty"`      // the main one, "linear" (also if empty) or "nonlinear"
 	AuxHead string   `json:"aux_head"`            // "none", "linear" or "nonlinear"
 	Dataset string   `json:"dataset,omitempty"`   // that it was trained on
 	Top1    *float64 `json:"test_top1,omitempty"` // of its main head on that data's test images, per cent

@@ -43,8 +43,22 @@ type Dataset struct {
 
 // Model names a network of the zoo.
 type Model struct {
-	Name    string `yaml:"name" json:"name"`         // "resnet8"
-	AuxHead string `yaml:"aux_head" json:"aux_head"` // "none", "linear" or "nonlinear"
+	Name    string `yaml:"name" json:"name"`                     // "resnet8"
+	Head    string `yaml:"head,omitempty" json:"head,omitempty"` // of the main head: "nonlinear"; "linear" if empty
+	AuxHead string `yaml:"aux_head" json:"aux_head"`             // "none", "linear" or "nonlinear"
+}
+
+// Heads says in words which heads the network has.
+func (m Model) Heads() string {
+	switch main := m.Head == "nonlinear"; {
+	case m.AuxHead != "none" && main:
+		return "nonlinear main head, " + m.AuxHead + " auxiliary head"
+	case m.AuxHead != "none":
+		return m.AuxHead + " auxiliary head"
+	case main:
+		return "one nonlinear head"
+	}
+	return "one head"
 }
 
 // Teacher names the network that is learnt from, and the run that trained it or the file that has it.

@@ -13,6 +13,7 @@ import (
 var (
 	Profiles     = []string{"paper", "offline", "smoke"}
 	Augmentation = []string{"none", "crop-flip"}
+	Heads        = []string{"linear", "nonlinear"}
 	AuxHeads     = []string{"none", "linear", "nonlinear"}
 	OnNonFinite  = []string{"stop", "continue"}
 )
@@ -95,6 +96,8 @@ func (r Recipe) check(known Names) *problem {
 		require(r.Teacher.Model != "", "teacher.model", "is missing") // known or not is its own run's problem
 	}
 	oneOf("model.name", r.Model.Name, known.Models)
+	require(r.Model.Head == "" || slices.Contains(Heads, r.Model.Head), "model.head", "unknown name %q; %s", r.Model.Head,
+		suggest(r.Model.Head, Heads))
 	oneOf("model.aux_head", r.Model.AuxHead, AuxHeads)
 	oneOf("method.name", r.Method.Name, known.Methods)
 	atLeast("method.gamma", r.Method.Gamma, 0)
