@@ -69,6 +69,13 @@ func (p cifarPair) methods() map[string]record.Method {
 	both := methods["dhkd"]
 	both.With = []record.Method{methods["reviewkd"]}
 	methods["dhkd+reviewkd"] = both
+	for run, name := range map[string]string{"ce-nonlinear-head": "ce", "one-head": "ce+binarykl-norm",
+		"one-nonlinear-head": "ce+binarykl-norm", "dual-ce": "dual-ce", "dual-kl": "dual-kl", "dual-binarykl": "dual-binarykl",
+		"detached": "dhkd-detached"} {
+		m := distill.Defaults(name)
+		m.Align = name != "ce" && name != "dhkd-detached" // which have nothing to align
+		methods["control-"+run] = m
+	}
 	return methods
 }
 
@@ -96,9 +103,20 @@ func TestCIFARRecipes(t *testing.T) {
 				want.Model.Name, want.Teacher, want.Optimizer.LearningRate = p.teacher, nil, 0.05
 			case "ce":
 				want.Teacher = nil
+			case "control-ce-nonlinear-head":
+				want.Teacher, want.Model.Head = nil, "nonlinear"
+			case "control-one-nonlinear-head":
+				want.Model.Head = "nonlinear"
+			case "control-one-head":
 			case "mlkd":
 				want.Schedule.Epochs, want.Optimizer.LearningRate = 480, p.mlkdRate
-			case "dhkd", "dhkd+reviewkd":
+			default:
+				if !strings.HasPrefix(got.Name, "dhkd") && !strings.HasPrefix(got.Name, "control-") {
+					break
+				}
+				if got.Name == "control-dual-ce" {
+					want.Teacher = nil
+				}
 				want.Model.AuxHead = "linear"
 				if p.cross() {
 					want.Model.AuxHead = "nonlinear"
@@ -124,7 +142,8 @@ func TestCIFARSteps(t *testing.T) {
 		for _, run := range e.Runs {
 			if i == 0 {
 				traceStep(t, run.Recipe)
-			} else if r := run.Recipe; r.Teacher != nil && r.Method.With == nil { // a combination's parts are runs too
+			} else if r := run.Recipe; r.Teacher != nil && r.Method.With == nil && // a combination's parts are runs too,
+				r.Model.Head == "" { // and so is what a nonlinear head learns
 				all.Teacher, all.Model = r.Teacher, r.Model // the last one's: with an auxiliary head
 				all.Method.With = append(all.Method.With, r.Method)
 			}
