@@ -59,11 +59,15 @@ func writeNetworks(backend compute.Backend, dir string) error {
 		"recipe": `{"dataset":{"name":"fashion-pairs-100","test":8,"seed":1}}`}
 	lies := maps.Clone(pairs)
 	lies["test_top1"] = "99"
-	dual, err := untrained(backend, 100, 3, dhkd.LinearAuxHead)
+	dual, err := untrained(backend, 3, zoo.Config{Classes: 100, AuxHead: dhkd.LinearAuxHead})
 	if err != nil {
 		return err
 	}
-	grey, err := untrained(backend, 10, 1, dhkd.NoAuxHead)
+	grey, err := untrained(backend, 1, zoo.Config{Classes: 10})
+	if err != nil {
+		return err
+	}
+	control, err := untrained(backend, 3, zoo.Config{Classes: 100, Head: dhkd.NonlinearHead})
 	if err != nil {
 		return err
 	}
@@ -76,7 +80,7 @@ func writeNetworks(backend compute.Backend, dir string) error {
 		network  *train.Network
 		metadata map[string]string
 	}{
-		"dual.safetensors": {dual, pairs}, "lies.safetensors": {dual, lies}, "nan.safetensors": {broken, pairs},
+		"control.safetensors": {control, pairs}, "dual.safetensors": {dual, pairs}, "lies.safetensors": {dual, lies}, "nan.safetensors": {broken, pairs},
 		"short.safetensors": {short, pairs}, "grey.safetensors": {grey, map[string]string{"dataset": "fashion-mnist"}},
 	} {
 		if err := train.SaveNetwork(filepath.Join(dir, name), n.network, maps.Clone(n.metadata)); err != nil {
@@ -102,8 +106,9 @@ func writeNetworks(backend compute.Backend, dir string) error {
 }
 
 // untrained is a resnet8 with initial values.
-func untrained(backend compute.Backend, classes, channels int, head dhkd.AuxHead) (*train.Network, error) {
-	m, err := zoo.New(zoo.Config{Name: "resnet8", Classes: classes, AuxHead: head})
+func untrained(backend compute.Backend, channels int, c zoo.Config) (*train.Network, error) {
+	c.Name = "resnet8"
+	m, err := zoo.New(c)
 	if err != nil {
 		return nil, err
 	}

@@ -232,6 +232,7 @@ func TestParseExperimentErrors(t *testing.T) {
 		{"train: 2000", "train: 2000, pad: 1", `dataset.pad: needs augment: crop-flip`},
 		{"train: 2000", "train: 2000, augment: flip", `dataset.augment: unknown name "flip"`},
 		{"aux_head: linear", "aux_head: liner", `runs[5].model.aux_head: unknown name "liner"; did you mean linear?`},
+		{"aux_head: linear", "head: none", `runs[5].model.head: unknown name "none"`},
 		{"alpha: 0.9", "alpha: -0.9", `f.yaml:22:43: runs[1].method.alpha: must be a number of at least 0, is -0.9`},
 		{"temperature: 4", "temperature: -4", `runs[1].method.temperature: must be`},
 		{"temperature: 4", "temperature: 0", `runs[1].method.temperature: must be greater than 0`},
@@ -266,7 +267,7 @@ func TestParseExperimentErrors(t *testing.T) {
 		{"profile: offline", "profile: offline\n  - x: [", "f.yaml:"},
 		{"{name: resnet8}", strings.Repeat("[", 1000), `nested too deeply`},
 		{"{name: resnet8}", "\n  " + strings.Repeat("- ", 1000), `nested too deeply`},
-		{"{name: resnet8}", "resnet8", `f.yaml:8:8: model: want keys with values (name, aux_head), found "resnet8"`},
+		{"{name: resnet8}", "resnet8", `f.yaml:8:8: model: want keys with values (name, head, aux_head), found "resnet8"`},
 		{"# The", strings.Repeat("#", 70000), "f.yaml: too large"},
 	} {
 		text := strings.Replace(quickstart(t), test.old, test.new, 1)
@@ -347,7 +348,8 @@ var recipes = rapid.Custom(func(t *rapid.T) record.Recipe {
 		Dataset: record.Dataset{Name: name.Draw(t, "dataset"), Train: rapid.SampledFrom([]int{0, 5000}).Draw(t, "train"),
 			Holdout: rapid.IntRange(0, 1000).Draw(t, "holdout"), Seed: rapid.Uint64().Draw(t, "pairing"),
 			Augment: "crop-flip", Pad: rapid.IntRange(0, 8).Draw(t, "pad")},
-		Model: record.Model{Name: name.Draw(t, "model"), AuxHead: rapid.SampledFrom(record.AuxHeads).Draw(t, "aux head")},
+		Model: record.Model{Name: name.Draw(t, "model"), Head: rapid.SampledFrom([]string{"", "linear", "nonlinear"}).Draw(t, "head"),
+			AuxHead: rapid.SampledFrom(record.AuxHeads).Draw(t, "aux head")},
 		Method: record.Method{Name: name.Draw(t, "method"), Gamma: positive.Draw(t, "gamma"),
 			Alpha: rapid.SampledFrom([]float64{0, 1, 0.9, 1e-7, 1e21}).Draw(t, "alpha"), Temperature: positive.Draw(t, "T"),
 			Align: rapid.Bool().Draw(t, "align"), Literal: rapid.Bool().Draw(t, "literal")},

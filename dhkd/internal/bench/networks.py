@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 
 
-def create(name, classes=100, aux="none"):
+def create(name, classes=100, aux="none", head="linear"):
     net = body(name)
-    net.add_heads(classes, aux)
+    net.add_heads(classes, aux, head)
     return net
 
 
@@ -56,10 +56,11 @@ class Network(nn.Module):
 
     head = "fc"  # the main head's name; the auxiliary head's has a 2 after it
 
-    def add_heads(self, classes, aux):
-        setattr(self, self.head, nn.Linear(self.width, classes))
+    def add_heads(self, classes, aux, head):
+        kinds = {"linear": nn.Linear, "nonlinear": NonlinearHead}
+        setattr(self, self.head, kinds[head](self.width, classes))
         if aux != "none":
-            setattr(self, self.head + "2", {"linear": nn.Linear, "nonlinear": NonlinearHead}[aux](self.width, classes))
+            setattr(self, self.head + "2", kinds[aux](self.width, classes))
 
     def forward(self, x):
         pooled = self.features(x).mean((2, 3))

@@ -43,19 +43,21 @@ type sample struct {
 	network string
 	side    int
 	heads   []dhkd.AuxHead
+	main    dhkd.Head
 }
 
 // small has one network of each family and each kind of stem; each name of a head meets each kind of head.
 var small = []sample{
-	{"resnet8", 32, dhkd.AuxHeads},
-	{"wrn_16_1", 32, []dhkd.AuxHead{dhkd.LinearAuxHead}},
-	{"ResNet18", 16, []dhkd.AuxHead{dhkd.NonlinearAuxHead}},
-	{"ResNet50_imagenet", 64, []dhkd.AuxHead{dhkd.LinearAuxHead}},
-	{"vgg8", 32, []dhkd.AuxHead{dhkd.LinearAuxHead}},
-	{"MobileNetV1", 64, []dhkd.AuxHead{dhkd.NoAuxHead}},
-	{"MobileNetV2", 32, []dhkd.AuxHead{dhkd.NonlinearAuxHead}},
-	{"ShuffleV1", 32, []dhkd.AuxHead{dhkd.NoAuxHead}},
-	{"ShuffleV2", 32, []dhkd.AuxHead{dhkd.LinearAuxHead}},
+	{"resnet8", 32, dhkd.AuxHeads, dhkd.LinearHead},
+	{"resnet8", 32, []dhkd.AuxHead{dhkd.NoAuxHead, dhkd.LinearAuxHead}, dhkd.NonlinearHead},
+	{"wrn_16_1", 32, []dhkd.AuxHead{dhkd.LinearAuxHead}, dhkd.LinearHead},
+	{"ResNet18", 16, []dhkd.AuxHead{dhkd.NonlinearAuxHead}, dhkd.LinearHead},
+	{"ResNet50_imagenet", 64, []dhkd.AuxHead{dhkd.LinearAuxHead}, dhkd.LinearHead},
+	{"vgg8", 32, []dhkd.AuxHead{dhkd.LinearAuxHead}, dhkd.LinearHead},
+	{"MobileNetV1", 64, []dhkd.AuxHead{dhkd.NoAuxHead}, dhkd.LinearHead},
+	{"MobileNetV2", 32, []dhkd.AuxHead{dhkd.NonlinearAuxHead}, dhkd.LinearHead},
+	{"ShuffleV1", 32, []dhkd.AuxHead{dhkd.NoAuxHead}, dhkd.LinearHead},
+	{"ShuffleV2", 32, []dhkd.AuxHead{dhkd.LinearAuxHead}, dhkd.LinearHead},
 }
 
 // file is an exported one, and how Python is to run it.
@@ -63,6 +65,7 @@ type file struct {
 	Path    string       `json:"path"`
 	Network string       `json:"network"`
 	Classes int          `json:"classes"`
+	Head    dhkd.Head    `json:"head"`
 	AuxHead dhkd.AuxHead `json:"aux_head"`
 	Inputs  string       `json:"inputs"` // a safetensors file
 	Input   string       `json:"input"`  // its tensor: "images", normalised, or "pixels"
@@ -90,15 +93,15 @@ func testFiles(t *testing.T, python, ending string) {
 	samples := small
 	if *all {
 		for _, name := range zoo.Names() {
-			samples = append(samples, sample{name, 32, []dhkd.AuxHead{dhkd.NonlinearAuxHead}})
+			samples = append(samples, sample{name, 32, []dhkd.AuxHead{dhkd.NonlinearAuxHead}, dhkd.LinearHead})
 		}
 	}
 	var files []file
 	for _, s := range samples {
 		for _, head := range s.heads {
-			made, err := export(t, filepath.Join(t.TempDir(), "exported"), s.network, s.side, head)
+			made, err := export(t, filepath.Join(t.TempDir(), "exported"), zoo.Config{Name: s.network, Classes: classes, Head: s.main, AuxHead: head}, s.side)
 			if err != nil {
-				t.Fatalf("%s, auxiliary head %s: %v", s.network, head, err)
+				t.Fatalf("%s, main head %s, auxiliary head %s: %v", s.network, s.main, head, err)
 			}
 			for _, f := range made {
 				if filepath.Ext(f.Path) == ending {
@@ -109,7 +112,8 @@ func testFiles(t *testing.T, python, ending string) {
 	}
 	for i, got := range runInPython(t, python, files) {
 		f := files[i]
-		what := fmt.Sprintf("%s, auxiliary head %s, %s, batch of %d", f.Network, f.AuxHead, filepath.Base(f.Path), f.Batch)
+		what := fmt.Sprintf("%s, main head %s, auxiliary head %s, %s, batch of %d", f.Network, f.Head, f.AuxHead,
+			filepath.Base(f.Path), f.Batch)
 		if len(got) != len(f.want) {
 			t.Errorf("%s: %d outputs, want %d", what, len(got), len(f.want))
 		}
@@ -123,8 +127,8 @@ func testFiles(t *testing.T, python, ending string) {
 }
 
 // export makes the files of a network whose weights and running statistics are random.
-func export(t *testing.T, path, name string, side int, head dhkd.AuxHead) ([]file, error) {
-	m, err := zoo.New(zoo.Config{Name: name, Classes: classes, AuxHead: head})
+func export(t *testing.T, path string, c zoo.Config, side int) ([]file, error) {
+	m, err := zoo.New(c)
 	if err != nil {
 		return nil, err
 	}
@@ -138,8 +142,8 @@ func export(t *testing.T, path, name string, side int, head dhkd.AuxHead) ([]fil
 	if err != nil {
 		return nil, err
 	}
-	f := file{Network: name, Classes: classes, AuxHead: head, Inputs: path + ".inputs", Input: "images", Batch: batch,
-		want: want}
+	f := file{Network: m.Name, Classes: m.Classes, Head: m.Head, AuxHead: m.AuxHead, Inputs: path + ".inputs", Input: "images",
+		Batch: batch, want: want}
 	values := map[string]*tensors.Tensor{"pixels": pixels, "images": images}
 	if err := weights.SaveSafetensors(f.Inputs, values, nil); err != nil {
 		return nil, err
@@ -154,7 +158,7 @@ func export(t *testing.T, path, name string, side int, head dhkd.AuxHead) ([]fil
 		files = append(files, f)
 		return onnx.Export(f.Path, network, o)
 	}
-	if head != dhkd.NoAuxHead {
+	if m.AuxHead != dhkd.NoAuxHead {
 		f.Input = "pixels"
 		if err := add("pixels", onnx.Options{AuxLogits: true, Normalize: true, Mean: mean, Std: std}); err != nil {
 			return nil, err

@@ -23,7 +23,7 @@ def run_state_dict(file, images):
     sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "bench"))
     import networks
 
-    network = networks.create(file["network"], file["classes"], file["aux_head"])
+    network = networks.create(file["network"], file["classes"], file["aux_head"], file["head"])
     network.load_state_dict({name: torch.tensor(value) for name, value in load_file(file["path"]).items()}, strict=True)
     with torch.no_grad():
         logits, aux_logits = network.eval()(torch.tensor(images))
