@@ -125,8 +125,8 @@ func TestMethods(t *testing.T) {
 			distill.Needs{Teacher: true, Features: true, Modules: true, Epoch: true}, "ce 1 reviewkd 5"},
 		{record.Method{Name: "crd", Gamma: 1, Alpha: 0.8, Temperature: 0.07, Dim: 8, Negatives: 4, BankMomentum: 0.5},
 			distill.Needs{Teacher: true, Features: true, Modules: true, Random: true, Indices: true}, "ce 1 crd 0.8"},
-		{distill.Defaults("simkd"), distill.Needs{Teacher: true, Features: true, Modules: true}, "simkd 1"},
-		{distill.Defaults("catkd"), distill.Needs{Teacher: true, Features: true}, "ce 1 catkd 15"},
+		{distill.Defaults("simkd"), distill.Needs{Teacher: true, Features: true, Modules: true, Classifier: true}, "simkd 1"},
+		{distill.Defaults("catkd"), distill.Needs{Teacher: true, Features: true, Classifier: true}, "ce 1 catkd 15"},
 		{distill.Defaults("label-smoothing"), distill.Needs{}, "ce 0.9 ce_uniform 0.1"},
 	} {
 		m, err := distill.New(test.method)

@@ -142,8 +142,8 @@ func TestCIFARSteps(t *testing.T) {
 		for _, run := range e.Runs {
 			if i == 0 {
 				traceStep(t, run.Recipe)
-			} else if r := run.Recipe; r.Teacher != nil && r.Method.With == nil && // a combination's parts are runs too,
-				r.Model.Head == "" { // and so is what a nonlinear head learns
+			} else if r := run.Recipe; r.Teacher != nil && r.Method.With == nil && // a combination's parts are runs too
+				r.Model.Head == "" && r.Method.Name != "dhkd-detached" { // neither goes with all others
 				all.Teacher, all.Model = r.Teacher, r.Model // the last one's: with an auxiliary head
 				all.Method.With = append(all.Method.With, r.Method)
 			}
