@@ -135,6 +135,12 @@ func memory(ctx context.Context) int64 {
 	return n
 }
 
+// FreeMemory is the number of bytes that the host can still give to the program, or 0 if the system does not tell it.
+func FreeMemory() int64 {
+	kB, _ := strconv.ParseInt(strings.TrimSuffix(procField("/proc/meminfo", "MemAvailable"), " kB"), 10, 64)
+	return kB << 10
+}
+
 // procField is the value of the first "key : value" line with this key.
 func procField(path, key string) string {
 	content, _ := os.ReadFile(path)

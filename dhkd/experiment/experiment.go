@@ -51,6 +51,7 @@ type Runner struct {
 	trainer    *train.Trainer
 	trainerKey string
 	teacher    *teacherFile       // of the last run that had one
+	logits     *viewLogits        // of the last teacher whose logits were computed before
 	checked    map[string]float64 // accuracies that were compared with published ones, by SHA-256
 }
 

@@ -51,17 +51,28 @@ func (r *Runner) prepare(ctx context.Context, set *dataset.Set, recipe record.Re
 		Step: train.Step{Model: student, Method: method,
 			SGD: train.SGD{Momentum: o.Momentum, WeightDecay: o.WeightDecay, ClipNorm: o.ClipNorm}},
 	}
+	views, err := cachedViews(recipe, method.Needs(), set.Train.Len(), set.Classes)
+	if err != nil {
+		return nil, nil, err
+	}
 	o.LearningRate = 0
-	key, err := json.Marshal([]any{recipe.Dataset, recipe.Model, recipe.Method, o, digest})
+	key, err := json.Marshal([]any{recipe.Dataset, recipe.Model, recipe.Method, o, digest, views})
 	if err != nil {
 		return nil, nil, err
 	}
 	if r.trainer != nil && r.trainerKey == string(key) {
 		return r.trainer, teacher, nil
 	}
-	r.Close()
+	r.closeTrainer()
 	if teacher != nil {
 		config.Teacher = teacher.network
+	}
+	if views > 0 {
+		logits, err := r.teacherLogits(ctx, set, teacher.network, recipe)
+		if err != nil {
+			return nil, nil, err
+		}
+		config.TeacherLogits = logits.tensor
 	}
 	if t, err = train.New(config); err != nil && teacher != nil {
 		return nil, nil, fmt.Errorf("%w (the teacher's weights are %s)", err, teacher.path)
@@ -72,8 +83,14 @@ func (r *Runner) prepare(ctx context.Context, set *dataset.Set, recipe record.Re
 	return t, teacher, nil
 }
 
-// Close frees the compiled programs and the images on the device.
+// Close frees the compiled programs, and the images and the teacher's logits on the device.
 func (r *Runner) Close() {
+	r.closeTrainer()
+	r.logits.free()
+	r.logits = nil
+}
+
+func (r *Runner) closeTrainer() {
 	if r.trainer != nil {
 		r.trainer.Close()
 		r.trainer = nil

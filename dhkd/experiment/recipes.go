@@ -64,7 +64,7 @@ func Open(nameOrPath string) (*record.Experiment, error) {
 		return nil, err
 	}
 	for _, run := range e.Runs {
-		if _, err := distill.New(run.Recipe.Method); err != nil {
+		if err := checkMethod(run.Recipe); err != nil {
 			return nil, fmt.Errorf("%s: run %s: %w", nameOrPath, run.Recipe.Name, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,7 +50,9 @@ func Select(e *record.Experiment, s Selection) ([]record.Recipe, error) {
 				return nil, err
 			}
 			if s.Teacher != nil && recipe.Teacher != nil {
+				cache := recipe.Teacher.Cache
 				recipe.Teacher = new(*s.Teacher)
+				recipe.Teacher.Cache = cmp.Or(recipe.Teacher.Cache, cache)
 			}
 			if s.Method != "" {
 				recipe = withMethod(recipe, s.Method)
@@ -138,8 +141,7 @@ func WithTeachers(e *record.Experiment, recipes []record.Recipe, set []string) (
 // results must be a valid recipe.
 func Override(r record.Recipe, set []string) (record.Recipe, error) {
 	if len(set) == 0 {
-		_, err := distill.New(r.Method)
-		return r, err
+		return r, checkMethod(r)
 	}
 	text, err := r.YAML()
 	if err != nil {
@@ -178,7 +180,7 @@ func Override(r record.Recipe, set []string) (record.Recipe, error) {
 	if err != nil {
 		return r, err
 	}
-	if _, err := distill.New(changed.Method); err != nil {
+	if err := checkMethod(changed); err != nil {
 		return r, fmt.Errorf("--set %s: %w", strings.Join(set, " "), err)
 	}
 	return changed, nil

@@ -129,6 +129,10 @@ func (j *job) teacherRef(t *teacherFile) (*record.TeacherRef, error) {
 	}
 	ref := &record.TeacherRef{Model: t.network.Model.Name, Checkpoint: t.original, SHA256: t.sha256, Top1: e.Top1,
 		Reference: t.reference}
+	if j.trainer.TeacherLogits != nil {
+		ref.CachedViews, ref.CacheSeconds = train.Views(j.trainer.Pad), j.logits.seconds
+		j.logits.seconds = 0
+	}
 	if t.published != nil {
 		ref.Published = t.published.TestTop1
 	}

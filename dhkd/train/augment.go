@@ -40,16 +40,6 @@ func Normalize(images *Node, mean, std []float32) *Node {
 	return Div(Sub(x, perChannel(mean)), perChannel(std))
 }
 
-// randomCropFlip draws the offsets and flips of [CropFlip] and returns the new state of the generator.
-func randomCropFlip(rng, images *Node, pad int) (newRNG, augmented *Node) {
-	shape := images.Shape()
-	shape = shapeOf(dtypes.Int32, shape.Dim(0))
-	rng, top := RandomIntN(rng, int32(2*pad+1), shape)
-	rng, left := RandomIntN(rng, int32(2*pad+1), shape)
-	rng, flip := RandomIntN(rng, int32(2), shape)
-	return rng, CropFlip(images, top, left, flip, pad)
-}
-
 func choose(condition, onTrue, onFalse *Node) *Node {
 	return Where(BroadcastToShape(condition, shapeOf(dtypes.Bool, onTrue.Shape().Dimensions...)), onTrue, onFalse)
 }

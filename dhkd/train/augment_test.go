@@ -146,13 +146,13 @@ func TestCropFlipReference(t *testing.T) {
 	})
 }
 
-// TestRandomCropFlip checks that every offset and both flips are drawn, evenly, and that the state of the generator
+// TestDrawViews checks that every offset and both flips are drawn, evenly, and that the state of the generator
 // decides.
-func TestRandomCropFlip(t *testing.T) {
+func TestDrawViews(t *testing.T) {
 	const n, pad = 2000, 1
 	exec, err := NewExec(devicetest.Go(t).Backend, func(state, images *Node) (*Node, *Node) {
-		newState, augmented := randomCropFlip(state, images, pad)
-		return newState, augmented
+		newState, v := drawViews(state, n, pad)
+		return newState, CropFlip(images, v.top, v.left, v.flip, pad)
 	})
 	if err != nil {
 		t.Fatal(err)

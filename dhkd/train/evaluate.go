@@ -2,6 +2,7 @@ package train
 
 import (
 	"errors"
+	"iter"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -33,18 +34,10 @@ func (t *Trainer) EvaluateTeacher() (Evaluation, error) {
 	return t.teacherEvaluator.evaluate(t.test)
 }
 
-// evaluator holds the inference programs of one network.
+// evaluator holds the inference program of one network.
 type evaluator struct {
 	counts  *model.Exec // sums over a batch: right main, right auxiliary, cross-entropy
-	predict *model.Exec // logits of a batch
 	trainer *Trainer    // keeps the time of compilation
-}
-
-func (e *evaluator) call(exec *model.Exec, inputs ...any) (*tensors.Tensor, error) {
-	if err := e.trainer.compile(exec, inputs); err != nil {
-		return nil, err
-	}
-	return exec.Call1(inputs...)
 }
 
 func (t *Trainer) newEvaluator(m *zoo.Model, scope string) *evaluator {
@@ -67,14 +60,7 @@ func (t *Trainer) newEvaluator(m *zoo.Model, scope string) *evaluator {
 		}
 		return Stack([]*Node{right, rightAux, crossEntropySum(out.Logits, labels, weights)}, 0)
 	}
-	logits := func(variables *model.Scope, pixels, indices *Node) *Node {
-		return forward(variables, pixels, indices).Logits
-	}
-	return &evaluator{
-		counts:  model.MustNewExec(t.Backend, t.store, counts),
-		predict: model.MustNewExec(t.Backend, t.store, logits),
-		trainer: t,
-	}
+	return &evaluator{counts: model.MustNewExec(t.Backend, t.store, counts), trainer: t}
 }
 
 // crossEntropySum sums the loss of the samples whose weight is 1.
@@ -86,8 +72,12 @@ func crossEntropySum(logits, labels, weights *Node) *Node {
 func (e *evaluator) evaluate(s split) (result Evaluation, err error) {
 	defer catch(&err)
 	var sums [3]float64
-	for batch := range s.batches() {
-		out, err := e.call(e.counts, s.pixels, s.labels, batch.indices, batch.weights)
+	for indices, weights := range s.batches() {
+		inputs := []any{s.pixels, s.labels, indices, weights}
+		if err := e.trainer.compile(e.counts, inputs); err != nil {
+			return result, err
+		}
+		out, err := e.counts.Call1(inputs...)
 		if err != nil {
 			return result, err
 		}
@@ -100,44 +90,17 @@ func (e *evaluator) evaluate(s split) (result Evaluation, err error) {
 	return Evaluation{Top1: 100 * sums[0] / n, AuxTop1: 100 * sums[1] / n, Loss: sums[2] / n}, nil
 }
 
-// logits returns the network's logits of all images, [n, classes], on the device.
-func (e *evaluator) logits(s split) (all *tensors.Tensor, err error) {
-	defer catch(&err)
-	var flat []float32
-	classes := 0
-	for batch := range s.batches() {
-		out, err := e.call(e.predict, s.pixels, batch.indices)
-		if err != nil {
-			return nil, err
-		}
-		classes = out.Shape().Dim(1)
-		flat = append(flat, tensors.MustCopyFlatData[float32](out)[:batch.n*classes]...)
-		out.FinalizeAll()
-	}
-	return tensors.FromFlatDataAndDimensions(flat, s.n, classes), nil
-}
-
-// evaluationIndices are the indices of a batch. The last one is filled up with index 0 at weight 0, since another shape
-// would be another program.
-type evaluationIndices struct {
-	indices, weights *tensors.Tensor
-	n                int
-}
-
-func (s split) batches() func(yield func(evaluationIndices) bool) {
-	return func(yield func(evaluationIndices) bool) {
+// batches are the indices of the images and their weights. The last batch is filled up with index 0 at weight 0, since
+// another shape would be another program.
+func (s split) batches() iter.Seq2[*tensors.Tensor, *tensors.Tensor] {
+	return func(yield func(indices, weights *tensors.Tensor) bool) {
 		for start := 0; start < s.n; start += evaluationBatch {
 			indices, weights := make([]int32, evaluationBatch), make([]float32, evaluationBatch)
-			n := min(evaluationBatch, s.n-start)
-			for i := range n {
+			for i := range min(evaluationBatch, s.n-start) {
 				indices[i], weights[i] = int32(start+i), 1
 			}
-			batch := evaluationIndices{
-				indices: tensors.FromFlatDataAndDimensions(indices, evaluationBatch),
-				weights: tensors.FromFlatDataAndDimensions(weights, evaluationBatch),
-				n:       n,
-			}
-			if !yield(batch) {
+			if !yield(tensors.FromFlatDataAndDimensions(indices, evaluationBatch),
+				tensors.FromFlatDataAndDimensions(weights, evaluationBatch)) {
 				return
 			}
 		}

@@ -30,6 +30,10 @@ type Config struct {
 	Step    Step
 	Teacher *Network // nil when the method needs none
 	Pad     int      // crop-flip augmentation with that padding; 0 = no augmentation
+	// TeacherLogits, unless nil, are gathered in place of the teacher's forward pass in every step: those of all views of
+	// the training images, [images Views(Pad), classes] float32, see [ViewLogits]. They are valid for methods that need
+	// logits alone. They stay the caller's, who may share them between trainers.
+	TeacherLogits *tensors.Tensor
 }
 
 // Network is a model with its weights, by PyTorch's names.
@@ -47,7 +51,6 @@ type Trainer struct {
 	student          *evaluator
 	teacherEvaluator *evaluator
 	train, test      split
-	teacherLogits    *tensors.Tensor // of all training images, when they never change
 	needs            distill.Needs
 	drawsRandom      bool
 	metrics          []string // names of what a step returns
@@ -87,10 +90,18 @@ func New(c Config) (t *Trainer, err error) {
 	case needs.Teacher && c.Teacher.Model.Classes != c.Data.Classes:
 		return nil, fmt.Errorf("teacher %s has %d classes, data set %s has %d", c.Teacher.Model.Name, c.Teacher.Model.Classes,
 			c.Data.Name, c.Data.Classes)
+	case c.TeacherLogits != nil && needs.Features:
+		return nil, fmt.Errorf("method %s needs the teacher's maps: logits that were computed before do not do",
+			c.Step.Method.Name())
+	}
+	if want := shapeOf(dtypes.Float32, c.Data.Train.Len()*Views(c.Pad), c.Data.Classes); c.TeacherLogits != nil &&
+		!c.TeacherLogits.Shape().Equal(want) {
+		return nil, fmt.Errorf("the teacher's logits have shape %s, the %d views of %d training images need %s",
+			c.TeacherLogits.Shape(), Views(c.Pad), c.Data.Train.Len(), want)
 	}
 	t = &Trainer{Config: c, store: model.NewStore(), compiled: map[string]bool{}}
 	if !needs.Teacher {
-		t.Teacher = nil
+		t.Teacher, t.TeacherLogits = nil, nil
 	}
 	t.needs = needs
 	t.drawsRandom = c.Pad > 0 || c.Step.Model.Head == dhkd.NonlinearHead ||
@@ -114,17 +125,13 @@ func New(c Config) (t *Trainer, err error) {
 	return t, nil
 }
 
-// prepareTeacher loads the teacher's weights. Where the images are always the same, so are its logits, and they are computed
-// once for all runs of this trainer.
-func (t *Trainer) prepareTeacher() (err error) {
+// prepareTeacher loads the teacher's weights.
+func (t *Trainer) prepareTeacher() error {
 	if err := t.load(teacherScope, t.Teacher.Model, t.Teacher.Weights); err != nil {
 		return fmt.Errorf("teacher %s: %w", t.Teacher.Model.Name, err)
 	}
 	t.teacherEvaluator = t.newEvaluator(t.Teacher.Model, teacherScope)
-	if t.Pad == 0 && !t.needs.Features {
-		t.teacherLogits, err = t.teacherEvaluator.logits(t.train)
-	}
-	return err
+	return nil
 }
 
 // Reset gives the student the initial values of that seed and sets the momenta to zero.
@@ -155,10 +162,9 @@ func (t *Trainer) Close() {
 	for _, e := range []*evaluator{t.student, t.teacherEvaluator} {
 		if e != nil {
 			e.counts.Finalize()
-			e.predict.Finalize()
 		}
 	}
-	for _, x := range []*tensors.Tensor{t.train.pixels, t.train.labels, t.test.pixels, t.test.labels, t.teacherLogits} {
+	for _, x := range []*tensors.Tensor{t.train.pixels, t.train.labels, t.test.pixels, t.test.labels} {
 		if x != nil {
 			_ = x.FinalizeAll() // nothing can be done about it
 		}
@@ -208,8 +214,8 @@ func (t *Trainer) stepInputs(indices []int32, learningRate float64, seed uint64,
 	if t.needs.Epoch {
 		inputs = append(inputs, tensors.FromScalar(float32(epoch)))
 	}
-	if t.teacherLogits != nil {
-		inputs = append(inputs, t.teacherLogits)
+	if t.TeacherLogits != nil {
+		inputs = append(inputs, t.TeacherLogits)
 	}
 	return inputs
 }
@@ -261,6 +267,7 @@ const (
 // buildStep is the whole step as one program: gather, augment, normalise, teacher, student, losses, gradients, update.
 func (t *Trainer) buildStep(variables *model.Scope, inputs []*Node) *Node {
 	pixels, allLabels, indices, learningRate := inputs[0], inputs[1], ExpandAxes(inputs[2], -1), inputs[3]
+	rows := inputs[2] // of the teacher's logits
 	inputs = inputs[4:]
 	var rng *Node
 	in := StepInputs{LearningRate: learningRate, TrainLabels: t.Data.Train.Labels}
@@ -275,12 +282,15 @@ func (t *Trainer) buildStep(variables *model.Scope, inputs []*Node) *Node {
 	}
 	images, labels := Gather(pixels, indices), Gather(allLabels, indices)
 	if t.Pad > 0 {
-		rng, images = randomCropFlip(rng, images, t.Pad)
+		var v view
+		rng, v = drawViews(rng, rows.Shape().Dim(0), t.Pad) // first of all that is drawn
+		images = CropFlip(images, v.top, v.left, v.flip, t.Pad)
+		rows = Add(MulScalar(rows, Views(t.Pad)), v.number(t.Pad))
 	}
 	images = Normalize(images, t.Data.Mean, t.Data.Std)
 	switch {
-	case t.teacherLogits != nil:
-		in.Teacher.Logits = Gather(inputs[0], indices)
+	case t.TeacherLogits != nil:
+		in.Teacher.Logits = Gather(inputs[0], ExpandAxes(rows, -1))
 	case t.Teacher != nil:
 		in.Teacher = t.Teacher.Model.Forward(nn.New(variables.At(teacherScope), nn.Options{}), images)
 	}

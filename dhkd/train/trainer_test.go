@@ -320,36 +320,6 @@ func TestNonFinite(t *testing.T) {
 	}
 }
 
-// TestTeacherCache compares the teacher's stored logits with its forward pass within the step.
-func TestTeacherCache(t *testing.T) {
-	c := newConfig(t, devicetest.Go(t).Backend, hinton, dhkd.NoAuxHead, 0)
-	cached, within := newTrainer(t, c), newTrainer(t, c)
-	if shape := cached.teacherLogits.Shape(); shape.Dim(0) != tinyTrain || shape.Dim(1) != tinyClasses {
-		t.Fatalf("the cache has shape %s", shape)
-	}
-	within.teacherLogits = nil // before the step is compiled
-	for step := range 3 {
-		batch := order(tinyTrain, 3, step)[:8]
-		a, err := cached.RunStep(batch, 0.01, 3, 1, step)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := within.RunStep(batch, 0.01, 3, 1, step)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range a {
-			if a[i].Name != b[i].Name || !(math.Abs(a[i].Value-b[i].Value) <= 1e-4*math.Abs(b[i].Value)+1e-6) {
-				t.Errorf("step %d: %+v from the cache, %+v within the step", step, a[i], b[i])
-			}
-		}
-	}
-	c = newConfig(t, devicetest.Go(t).Backend, hinton, dhkd.NoAuxHead, 2)
-	if newTrainer(t, c).teacherLogits != nil {
-		t.Error("the logits of images that are augmented are cached")
-	}
-}
-
 // TestEvaluate compares with logits taken to the host, for a split that fills no batch and one that fills more than
 // one.
 func TestEvaluate(t *testing.T) {
@@ -364,11 +334,15 @@ func TestEvaluate(t *testing.T) {
 			t.Fatal(err)
 		}
 		trainer := newTrainer(t, c)
-		all, err := trainer.student.logits(trainer.test)
+		student, err := NewInference(c.Backend, c.Data, &Network{c.Step.Model, weightsOf(t, trainer)}, record.MainHead)
 		if err != nil {
 			t.Fatal(err)
 		}
-		logits := tensors.MustCopyFlatData[float32](all)
+		defer student.Close()
+		logits, err := student.Logits(c.Data.Test.Pixels)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if len(logits) != n*tinyClasses {
 			t.Fatalf("%d logits of %d images", len(logits), n)
 		}

@@ -14,6 +14,7 @@ type distillCmd struct {
 	Method        string `placeholder:"NAME" help:"A method of \"dhkd list methods\", as published, in place of that of the first run that fits."`
 	Teacher       string `placeholder:"REF" help:"A trained teacher in place of the experiment's: a file, hf://ORG/REPO/FILE, or one of \"dhkd list teachers\"."`
 	TeacherModel  string `placeholder:"NAME" help:"The network that --teacher is of; found from the file by default."`
+	TeacherCache  string `placeholder:"none|views|auto" help:"When the teacher's logits are computed, in place of teacher.cache: in every step, or once, of all augmented views."`
 	AcceptTeacher bool   `help:"Use published weights though their accuracy is not the published one, or their data others."`
 	runFlags
 }
@@ -35,6 +36,11 @@ against its SHA-256 where that is known, and evaluated: it must have its publish
 (DHKD_CACHE), or in the Hugging Face hub's (HF_HOME, HF_HUB_CACHE, HF_ENDPOINT and HF_TOKEN are those of Python).
 DHKD_MIRROR is an address that has copies of the files, DHKD_TEACHERS a file with teachers of your own.
 
+With --teacher-cache views the teacher sees every crop and flip of every image once, and no step computes it again: its
+logits are kept in the cache (teacher-logits, which may be deleted) for all runs on the same images, whatever their method
+and seed. It is refused where logits do not do: methods that need the teacher's maps, or more than 4 GiB of logits. auto is
+views where it is possible and there are no more views than epochs (18 with a padding of 1, 162 with 4).
+
 ` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitBusy, exitInterrupted)
 }
 
@@ -54,6 +60,9 @@ func (c *distillCmd) Run(ctx context.Context, out output) (err error) {
 			}
 			return withCode(exitUsage, err)
 		}
+	}
+	if c.TeacherCache != "" {
+		c.Set = append(c.Set, "teacher.cache="+c.TeacherCache)
 	}
 	c.acceptTeacher, c.method = c.AcceptTeacher, c.Method
 	return c.do(ctx, out, c.runFlags, func(r record.Recipe) bool { return r.Teacher != nil })

@@ -82,6 +82,7 @@ type teacher struct {
 	Run     string `yaml:"run"`
 	Weights string `yaml:"weights"`
 	Model   string `yaml:"model"` // may be left out: it is the run's, or the published teacher's
+	Cache   string `yaml:"cache"`
 }
 
 // ParseExperiment reads an experiment from YAML; name is the file's, for messages. Unknown and repeated keys, wrong
@@ -248,7 +249,7 @@ func (d *document) decodeRun(node ast.Node, i int, shared *file) (Run, error) {
 		Model: own.Model, Method: own.Method, Optimizer: own.Optimizer, Schedule: own.Schedule, BatchSize: own.BatchSize,
 		NonFinite: own.NonFinite, Tuning: own.Tuning}
 	if t := own.Teacher; t != nil && (t.Run != own.Name || d.positions[fmt.Sprintf("runs[%d].teacher", i)] != nil) {
-		r.Teacher = &Teacher{Run: t.Run, Weights: t.Weights, Model: t.Model}
+		r.Teacher = &Teacher{Run: t.Run, Weights: t.Weights, Model: t.Model, Cache: t.Cache}
 		d.replaceTeacher(fmt.Sprintf("runs[%d].teacher", i), r.Teacher)
 	}
 	return Run{Recipe: r.clone(), Seeds: slices.Clone(own.Seeds)}, nil

@@ -71,6 +71,13 @@ type Teacher struct {
 	Weights string `yaml:"weights,omitempty" json:"weights,omitempty"`
 	// Seed is that run's seed; 0 with weights.
 	Seed uint64 `yaml:"seed" json:"seed"`
+	// Cache says when the teacher's logits are computed. "none": in every step. "views": before training, of every view
+	// that augmentation can make of a training image (18 with pad 1, 162 with pad 4), and kept in the cache directory
+	// (teacher-logits) for other runs on the same images, whatever their method and seed; a run that this does not fit is
+	// refused: a method that needs the teacher's maps, or logits of more than 4 GiB. "auto": views where that fits
+	// and there are no more views than epochs, else none. Left out: auto for images that are not augmented, else none.
+	// The results are the same but for rounding.
+	Cache string `yaml:"cache,omitempty" json:"cache,omitempty"`
 }
 
 // Method names a distillation method and its hyper-parameters. Those that a method does not use are zero; "dhkd list methods"

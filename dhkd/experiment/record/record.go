@@ -101,6 +101,11 @@ type TeacherRef struct {
 	Checkpoint string  `json:"checkpoint"` // file name
 	SHA256     string  `json:"sha256"`     // of that file
 	Top1       float64 `json:"test_top1"`  // re-evaluated before use, per cent
+	// CachedViews is the number of views of an image of which the logits were computed before training, see
+	// [Teacher.Cache]; 0 = the teacher was part of every step. CacheSeconds is what computing or reading them took this
+	// run, in no other time of the record; 0 = it got them from the run before.
+	CachedViews  int     `json:"cached_views,omitempty"`
+	CacheSeconds float64 `json:"cache_seconds,omitempty"`
 	// Of a teacher that no run of the experiment trained:
 	Reference string   `json:"reference,omitempty"`      // how the recipe names it
 	Published *float64 `json:"published_top1,omitempty"` // per cent, as who made it says

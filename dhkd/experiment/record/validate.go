@@ -16,6 +16,14 @@ var (
 	Heads        = []string{"linear", "nonlinear"}
 	AuxHeads     = []string{"none", "linear", "nonlinear"}
 	OnNonFinite  = []string{"stop", "continue"}
+	Caches       = []string{CacheNone, CacheViews, CacheAuto}
+)
+
+// Values of [Teacher.Cache].
+const (
+	CacheNone  = "none"
+	CacheViews = "views"
+	CacheAuto  = "auto"
 )
 
 // Names lists what exists, to be checked against. An empty list accepts any name: this package knows no registry.
@@ -92,6 +100,9 @@ func (r Recipe) check(known Names) *problem {
 			require(printable(t.Weights) && len(t.Weights) <= 500, "teacher.weights",
 				"must be one line of at most 500 printable characters")
 			require(t.Seed == 0, "teacher.seed", "is a run's: weights have none")
+		}
+		if r.Teacher.Cache != "" {
+			oneOf("teacher.cache", r.Teacher.Cache, Caches)
 		}
 		require(r.Teacher.Model != "", "teacher.model", "is missing") // known or not is its own run's problem
 	}

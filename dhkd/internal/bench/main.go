@@ -96,7 +96,7 @@ func run(ctx context.Context) error {
 func measure(ctx context.Context, backend compute.Backend, torch *pyTorch, c benchCase, rounds, steps int) (
 	m measurement, err error) {
 	fmt.Fprintf(os.Stderr, "%s: compiling\n", c)
-	ours, err := newStepper(backend, c)
+	ours, err := newStepper(ctx, backend, c)
 	if err != nil {
 		return m, err
 	}

@@ -81,7 +81,7 @@ type stepper struct {
 }
 
 // newStepper compiles the step.
-func newStepper(backend compute.Backend, c benchCase) (s *stepper, err error) {
+func newStepper(ctx context.Context, backend compute.Backend, c benchCase) (s *stepper, err error) {
 	set := randomImages(c.Size)
 	recipe, auxHead := record.Method{Name: c.Method}, dhkd.NoAuxHead
 	if c.Method == "dhkd" {
@@ -102,23 +102,27 @@ func newStepper(backend compute.Backend, c benchCase) (s *stepper, err error) {
 	if teacher != "" {
 		config.Pad = 4
 	} else {
-		teacher = "resnet8" // without augmentation the trainer computes its logits once: it is no part of a step
+		teacher = "resnet8"
 	}
 	if method.Needs().Teacher {
 		if config.Teacher, err = untrained(teacher, set, backend); err != nil {
 			return nil, err
+		}
+		if c.Teacher == "" { // its logits are given: it is no part of a step
+			if config.TeacherLogits, err = logitsOf(ctx, backend, config); err != nil {
+				return nil, err
+			}
 		}
 	}
 	s = &stepper{}
 	if s.trainer, err = train.New(config); err != nil {
 		return nil, err
 	}
-	before := s.trainer.CompileTime() // of the teacher's logits
 	if s.nodes, err = s.trainer.CompileStep(batchSize); err != nil {
 		s.trainer.Close()
 		return nil, err
 	}
-	s.compileSeconds = (s.trainer.CompileTime() - before).Seconds()
+	s.compileSeconds = s.trainer.CompileTime().Seconds()
 	return s, nil
 }
 
@@ -155,6 +159,16 @@ func randomImages(size int) *dataset.Set {
 	}
 	return &dataset.Set{Name: "random", Classes: classes, Channels: 3, Height: size, Width: size,
 		Train: images, Test: images, Mean: []float32{0.5, 0.5, 0.5}, Std: []float32{0.29, 0.29, 0.29}}
+}
+
+// logitsOf are the teacher's logits of the images that are trained on.
+func logitsOf(ctx context.Context, backend compute.Backend, c train.Config) (*tensors.Tensor, error) {
+	l, err := train.NewViewLogits(backend, c.Data, c.Teacher, c.Pad)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	return l.All(ctx)
 }
 
 // untrained is a network with its initial weights.
