@@ -14,7 +14,7 @@ test: ## run all checks, installing what they need
 lint: ## check the format and the code of all packages
 	@scripts/test.sh gofmt vet staticcheck
 
-bench: build ## compare the speed of a training step with PyTorch's (BENCH="--limit 2.2 --json bench.json")
+bench: build ## compare the speed of training steps with PyTorch's and JAX's (BENCH="-limit 2.2 -json bench.json")
 	@scripts/need.sh xla
 	go run ./dhkd/internal/bench $(BENCH)
 

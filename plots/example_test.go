@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log"
 
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 	"github.com/dhkd-lab/dhkd-go/plots"
 	"github.com/dhkd-lab/dhkd-go/plots/plotstest"
 )
@@ -83,4 +84,19 @@ func ExampleSummarize() {
 	// CE + BinaryKL, one head: 1 finished; ""
 	// CE + BinaryKL, one head, literal float32 formula, T = 1: 0 finished; "failed at step 533"
 	// DHKD, two heads: 1 finished; ""
+}
+
+// Ratios to two frameworks of a step, and of what a method adds to it.
+func ExampleBenchRatios() {
+	b, err := record.LoadBench("testdata/bench.json")
+	if err != nil {
+		log.Fatal(err)
+	}
+	figure, err := plots.BenchRatios(b, plots.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := figure.Save("testdata/bench_ratios.png"); err != nil {
+		log.Fatal(err)
+	}
 }

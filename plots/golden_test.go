@@ -17,6 +17,7 @@ func TestGolden(t *testing.T) {
 		"accuracy_bars_narrow.png": ExampleAccuracyBars_narrow,
 		"training_curves.png":      ExampleTrainingCurves,
 		"loss_curves.png":          ExampleLossCurves,
+		"bench_ratios.png":         ExampleBenchRatios,
 	} {
 		t.Run(file, func(t *testing.T) {
 			cmpimg.CheckPlotApprox(example, t, 0.05, file)

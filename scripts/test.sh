@@ -68,7 +68,7 @@ onnx() {
 
 pytorch() {
 	[ "$DHKD_PYTORCH_PYTHON" != "$pytorch_python" ] || needs pytorch || return
-	go_test -run StateDict ./dhkd/internal/exchange
+	DHKD_BENCH_PYTHON=$DHKD_PYTORCH_PYTHON go_test -run 'StateDict|PeersCompute' ./dhkd/internal/exchange ./dhkd/internal/bench
 }
 
 # go_test ARGS...: shows the packages, the tests that were skipped with their reasons, and all of a failure.

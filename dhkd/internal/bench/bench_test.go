@@ -2,64 +2,58 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 )
 
-// quick is one case measured on this computer in two rounds of three steps, with other programs running.
-func quick() report {
-	m := measurement{Case: benchCase{Network: "resnet8", Size: 16, Method: "ce"}, Nodes: 7, CompileSeconds: 1.25, Rounds: []round{
-		{DHKD: []float64{20, 90, 30}, Torch: []float64{10, 11, 60}, TorchShare: 0.9}, // busy at the end of each turn
-		{DHKD: []float64{42, 40, 44}, Torch: []float64{20, 21, 22}, TorchShare: 0.7},
-	}}
-	m.summarize()
-	return report{Batch: 64, Steps: 3, Cases: []measurement{m}}
-}
-
-func TestSummaryPairsRounds(t *testing.T) {
-	m := quick().Cases[0]
-	if want := (summary{Median: 41, Min: 20}); m.DHKD != want {
-		t.Errorf("dhkd %+v, want %+v", m.DHKD, want)
+// quick is one case in two rounds of three steps, and what a method adds, in one.
+func quick() record.Bench {
+	turn := func(process int, share float64, ms ...float64) record.BenchTurn {
+		return record.BenchTurn{Process: process, Milliseconds: ms, Share: share}
 	}
-	if want := (summary{Median: 20.5, Min: 10}); m.Torch != want {
-		t.Errorf("torch %+v, want %+v", m.Torch, want)
-	}
-	if want := (30./11 + 42./21) / 2; math.Abs(m.Ratio-want) > 1e-12 || m.MinRatio != 2 {
-		t.Errorf("ratios %g and %g, want %g and 2", m.Ratio, m.MinRatio, want)
-	}
+	whole := record.BenchCase{Student: "resnet8", Teacher: "resnet20", Size: 16, Method: "ce", GFLOP: 0.2, Nodes: 7,
+		Peers: []record.BenchPeer{
+			{Name: "dhkd", CompileSeconds: []float64{1.25, 1}, PeakRSS: []float64{100, 120},
+				Turns: []record.BenchTurn{turn(0, 0, 20, 90, 30), turn(1, 0, 42, 40, 44)}},
+			{Name: "PyTorch", Turns: []record.BenchTurn{turn(0, 0.9, 30, 31, 32)}, PeakRSS: []float64{300}},
+			{Name: "PyTorch compiled", CompileSeconds: []float64{9, 8}, PeakRSS: []float64{400},
+				Turns: []record.BenchTurn{turn(0, 0.9, 10, 11, 60), turn(1, 0.7, 20, 21, 22)}},
+			{Name: "JAX", Missing: "resnet8 is not written for JAX"},
+		}}
+	extra := record.BenchCase{Student: "resnet8", Teacher: "resnet20", Size: 16, Method: "kd", Given: true,
+		Peers: []record.BenchPeer{
+			{Name: "dhkd", Turns: []record.BenchTurn{{Milliseconds: []float64{12}, Plain: []float64{10}}}},
+			{Name: "PyTorch", Turns: []record.BenchTurn{{Milliseconds: []float64{9}, Plain: []float64{8}, Share: 1}}},
+		}}
+	return record.Bench{Machine: record.BenchMachine{GFLOPS: 50}, Batch: 64, Cases: []record.BenchCase{whole, extra}}
 }
 
 func TestMarkdown(t *testing.T) {
-	const want = "| resnet8 16x16 ce | 41.0 | 20.0 | 20.5 | 10.0 | **2.36** | 2.00 | 7 | 1.2 s |\n"
-	if got := quick().markdown(); !strings.HasSuffix(got, want) {
-		t.Errorf("got\n%swant as the last line\n%s", got, want)
-	}
-}
-
-func TestPairsAreTheirOwnTable(t *testing.T) {
-	r := quick()
-	r.Cases = append(r.Cases, measurement{Case: benchCase{"vgg8", 32, "dhkd", "vgg13"}, Nodes: 9, CompileSeconds: 2})
-	if got, want := r.markdown(), "\n\n| whole step of a pair"; !strings.Contains(got, want) ||
-		!strings.HasSuffix(got, "| vgg8 32x32 dhkd of vgg13 | 9 | 2.0 s |\n") {
-		t.Errorf("got\n%s", got)
-	}
-	r.Cases[0].TorchShare = 0.95
-	if err := r.check(0.1); r.busy() != "" || strings.Contains(err.Error(), "vgg8") {
-		t.Errorf("a pair, which is not timed, is slow or shows a busy machine: %q, %v", r.busy(), err)
+	got := markdown(quick())
+	for _, want := range []string{
+		"\n| resnet8 of resnet20 16x16 ce | 41.0 (20.0; 30.0, 42.0) | 20.5 (10.0; 11.0, 21.0) | compiled | **2.36 (2.18–2.55)** " +
+			"| – | – | 1561 | 10 % |\n",
+		"\n| resnet8 of resnet20 16x16 kd | 2.00 (2.00–2.00) | 1.00 (1.00–1.00) | **2.00** | eager | – | – |\n",
+		"\n| resnet8 of resnet20 16x16 ce | 7 | 1.2 | compiled 9.0 | 120 | eager 300, compiled 400 |\n",
+		"\n- resnet8 of resnet20 16x16 ce: JAX cannot: resnet8 is not written for JAX\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no line\n%s\nin\n%s", want, got)
+		}
 	}
 }
 
 func TestLimit(t *testing.T) {
-	r := quick()
-	tooSlow := "more than 2.2 times PyTorch's time: resnet8 16x16 ce 2.36"
-	for limit, want := range map[float64]string{0: "", 2.4: "", 2.2: tooSlow} {
+	slow := "more than 1.9 times PyTorch's time: resnet8 of resnet20 16x16 ce 2.36, resnet8 of resnet20 16x16 kd extra 2.00"
+	for limit, want := range map[float64]string{0: "", 2.4: "", 1.9: slow} {
 		got := ""
-		if err := r.check(limit); err != nil {
+		if err := check(quick(), limit); err != nil {
 			got = err.Error()
 		}
 		if got != want {
@@ -69,36 +63,103 @@ func TestLimit(t *testing.T) {
 }
 
 func TestBusyMachineIsSaid(t *testing.T) {
-	r := quick()
-	if got := r.busy(); !strings.Contains(got, "only 80 % of its cores") {
+	b := quick()
+	if got := busy(b); !strings.Contains(got, "only 80 % of its cores") {
 		t.Errorf("got %q", got)
 	}
-	r.Cases[0].TorchShare = 0.95
-	if got := r.busy(); got != "" {
+	b.Cases[0].Peers[2].Turns[1].Share = 0.95
+	if got := busy(b); got != "" {
 		t.Errorf("a quiet machine: %q", got)
 	}
 }
 
 func TestSavedReportHasRawNumbers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "bench.json")
-	if err := quick().save(path); err != nil {
+	if err := save(quick(), path); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(path)
+	back, err := record.LoadBench(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back report
-	if err := json.Unmarshal(data, &back); err != nil {
-		t.Fatal(err)
-	}
-	if got := back.Cases[0].Rounds[1].DHKD; len(got) != 3 || got[2] != 44 {
+	if got := back.Cases[0].Peers[0].Turns[1].Milliseconds; len(got) != 3 || got[2] != 44 {
 		t.Errorf("second round %v", got)
 	}
 }
 
-// The conversation with PyTorch's side, played by a shell.
-func TestPyTorchProtocol(t *testing.T) {
+func TestParse(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                         "",
+		"-limit 2 -run ^resnet8":   "",
+		"-rounds 0":                "",
+		"-rounds -1":               "-rounds 0 or more",
+		"-steps 0":                 "must be 1 or more",
+		"-processes 0":             "must be 1 or more",
+		"-batch 1":                 "-batch must be 2 or more",
+		"-images 5":                "-images as many",
+		"-run (":                   "-run: error parsing regexp",
+		"-with (":                  "-with: error parsing regexp",
+		"resnet8":                  `"resnet8": there are flags only`,
+		"-no-such-flag":            "not defined: -no-such-flag",
+		"-from no-such.json -list": "",
+	} {
+		_, err := parse(strings.Fields(args))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: error %v, want %q", args, err, want)
+		}
+	}
+}
+
+func TestJobsOfAChoice(t *testing.T) {
+	o, err := parse([]string{"-run", "^resnet20 of resnet56 .* (ce|kd|kd extra)$", "-with", "^JAX$"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, j := range o.jobs() {
+		got = append(got, j.String())
+	}
+	want := "resnet20 of resnet56 32x32 fixture; resnet20 of resnet56 32x32 ce; resnet20 of resnet56 32x32 kd; " +
+		"resnet20 of resnet56 32x32 kd extra"
+	if strings.Join(got, "; ") != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if len(o.ways) != 2 || o.ways[0] != ours {
+		t.Errorf("ways %v", o.ways)
+	}
+}
+
+func TestEveryPairIsInTheZoo(t *testing.T) {
+	for _, p := range pairs {
+		for _, m := range wholeMethods {
+			if _, err := stepOf(job{Student: p.student, Classes: classes}, methodNamed(m).Method); err != nil {
+				t.Errorf("%s %s: %v", p.student, m, err)
+			}
+		}
+	}
+}
+
+func TestDifferentLossesFail(t *testing.T) {
+	want := map[string][]float64{"kd": {4, 3}}
+	for name, test := range map[string]struct {
+		losses []float64
+		want   string
+	}{
+		"equal":         {[]float64{4.0001, 3.001}, ""},
+		"first":         {[]float64{4.01, 3}, "PyTorch computes another loss of kd: 4.01 in step 1, this project 4"},
+		"second":        {[]float64{4, 3.1}, "3.1 in step 2"},
+		"not a number":  {[]float64{4, math.NaN()}, "NaN in step 2"},
+		"not all steps": {[]float64{4}, "1 losses were verified, not 2"},
+	} {
+		p := &peer{way: ways[1], hello: hello{Losses: map[string][]float64{"kd": test.losses}}}
+		if err := compare(p, want); (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: error %v, want %q", name, err, test.want)
+		}
+	}
+}
+
+// The conversation with a peer, played by a shell.
+func TestProtocol(t *testing.T) {
 	sh, err := exec.LookPath("sh")
 	if err != nil && os.Getenv("CI") == "" {
 		t.Skip("no sh on PATH")
@@ -106,31 +167,27 @@ func TestPyTorchProtocol(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const hello = `echo '{"threads":2,"losses":{"ce":[1,1]}}'; read c;`
 	for name, test := range map[string]struct{ script, want string }{
-		"answers":      {`read c; echo '{"ms":[1,3],"cpu_ms":6}'`, ""},
-		"error":        {`read c; echo "{\"error\":\"$c: KeyError\"}"`, "PyTorch: run resnet8 16 64 ce 2: KeyError"},
-		"short":        {`read c; echo '{"ms":[1]}'`, "PyTorch timed 1 steps, not 2"},
-		"ends":         {`exit`, "PyTorch ended before its time"},
-		"no PyTorch":   {``, "has no PyTorch that works"},
-		"no JSON":      {`read c; echo hello`, "PyTorch ended before its time"},
+		"answers":      {hello + `echo '{"ms":{"ce":[1,3]},"cpu_ms":6}'`, ""},
+		"error":        {hello + `echo "{\"error\":\"$c: KeyError\"}"`, "PyTorch: run 2: KeyError"},
+		"short":        {hello + `echo '{"ms":{"ce":[1]}}'`, "PyTorch timed 1 steps of ce, not 2"},
+		"ends":         {hello + `exit`, "PyTorch ended before its time"},
+		"cannot":       {`echo '{"error":"ImportError: torch"}'`, "PyTorch: ImportError: torch"},
+		"no JSON":      {`echo hello`, "PyTorch ended before its time"},
 		"not a Python": {"-", "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			python := filepath.Join(t.TempDir(), "python")
+			h := house{python: filepath.Join(t.TempDir(), "python"), log: os.Stderr}
 			if test.script != "-" {
-				script := "#!" + sh + "\n"
-				if test.script != "" {
-					script += `echo '{"torch":"2.0","python":"3.12","threads":2}'` + "\n" + test.script + "\n"
-				}
-				if err := os.WriteFile(python, []byte(script), 0o755); err != nil {
+				if err := os.WriteFile(h.python, []byte("#!"+sh+"\n"+test.script+"\n"), 0o755); err != nil {
 					t.Fatal(err)
 				}
 			}
-			t.Setenv(pythonVariable, python)
-			ms, share, err := askOnce(t.Context())
+			got, share, err := askOnce(t.Context(), h)
 			if test.want == "" {
-				if err != nil || len(ms) != 2 || share != 0.75 {
-					t.Errorf("got %v, share %g, error %v", ms, share, err)
+				if err != nil || len(got.Milliseconds["ce"]) != 2 || share != 0.75 {
+					t.Errorf("got %v, share %g, error %v", got, share, err)
 				}
 			} else if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %q", err, test.want)
@@ -139,13 +196,64 @@ func TestPyTorchProtocol(t *testing.T) {
 	}
 }
 
-func askOnce(ctx context.Context) ([]float64, float64, error) {
-	torch, err := startPyTorch(ctx)
-	if err != nil {
-		return nil, 0, err
+// Slow, and it needs the peers: scripts/test.sh pytorch. Every method's losses, on networks of every kind of block.
+func TestPeersComputeTheSameLosses(t *testing.T) {
+	h := house{python: os.Getenv(pythonVariable), dir: t.TempDir(), log: os.Stderr}
+	if h.python == "" {
+		t.Skip(pythonVariable + " names no Python with PyTorch and JAX")
 	}
-	defer torch.Close()
-	return torch.time(ctx, cases[0], 2)
+	if err := os.CopyFS(h.dir, programs); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []pair{{student: "resnet8", teacher: "resnet14", size: 8}, {student: "vgg8", teacher: "vgg8", size: 8},
+		{student: "wrn_10_1", teacher: "wrn_10_1", size: 8}, {student: "ShuffleV2", teacher: "resnet8", size: 8}} {
+		all := p.jobs(func(c record.BenchCase) bool { return c.Given }, 4, 40000)
+		fixture, given := all[0], all[1]
+		fixture.Fixture = filepath.Join(h.dir, "fixture.safetensors")
+		given.Fixture = fixture.Fixture
+		reference, err := h.start(t.Context(), ours, fixture)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reference.Close()
+		for _, w := range []way{ways[1], ways[2], ways[5]} {
+			if w.name == record.JAXAny && p.student == "ShuffleV2" {
+				continue
+			}
+			peer, err := h.start(t.Context(), w, given)
+			if err != nil {
+				t.Fatal(err)
+			}
+			peer.Close()
+			if err := compare(peer, reference.Losses); err != nil {
+				t.Error(err)
+			}
+			if len(peer.Losses) < 5 {
+				t.Errorf("%s: only %d methods", w.name, len(peer.Losses))
+			}
+		}
+	}
+}
+
+// TestMain lets the test's program be this project's side, as the bench's is.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "worker" {
+		if err := work(context.Background(), os.Args[2], os.Stdin, os.Stdout); err != nil {
+			panic(err)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func askOnce(ctx context.Context, h house) (turn, float64, error) {
+	p, err := h.start(ctx, ways[1], job{})
+	if err != nil {
+		return turn{}, 0, err
+	}
+	defer p.Close()
+	answer, err := p.run(ctx, 2)
+	return answer, p.share(answer), err
 }
 
 func TestRequirementsNameNoIndex(t *testing.T) {

@@ -1,131 +1,224 @@
-// Bench measures what a training step takes here and in PyTorch, on the same machine in the same minutes, and prints
-// both and their ratio. It is for the developers of this module: make bench.
+// Bench measures what training steps take here and in other frameworks, PyTorch and JAX, on one machine in turns, and
+// prints times and ratios. It is for the developers of this module and for sceptics: make bench.
 //
-// Both sides do the whole step, from a batch of images to new weights, and read the loss back; for DHKD with two
-// backward passes and the alignment of their gradients, the teacher's logits being given. This project's step also
-// gathers the batch from the data set on the device and normalises it; PyTorch's batch is ready in memory. The two take
-// turns, so a ratio is one of times that were measured next to each other. A busy machine hurts PyTorch more all the
-// same: that is said.
+// A whole step is what users run: the batch's images are gathered from a data set of uint8 in memory, cropped at random,
+// flipped and normalised; the teacher's forward pass; the student's, in training mode; the losses; one backward pass or
+// two, with the alignment of their gradients; SGD; and the loss is read back. What a method adds ("extra") is
+// measured on a step whose images and teacher's outputs are given, against a step of cross-entropy alone in the same
+// process, the two taking turns.
+//
+// Each side runs each case in processes of its own, several one after another, since times differ between processes.
+// PyTorch runs eager and compiled, with channels first and last; the fastest counts. Before it is timed, each
+// process runs two steps from the same initial values on the same batch; if its losses are not this project's, the
+// bench fails. (This project's whole steps are built of the same parts as the steps that are verified.)
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"runtime"
-
-	"github.com/gomlx/compute"
+	"syscall"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/device"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+	"github.com/dhkd-lab/dhkd-go/plots"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx); err != nil {
+	var err error
+	if len(os.Args) == 3 && os.Args[1] == "worker" {
+		err = work(ctx, os.Args[2], os.Stdin, os.Stdout)
+	} else {
+		err = run(ctx, os.Args[1:])
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) error {
-	rounds := flag.Int("rounds", 10, "how often each side has its turn in each case")
-	steps := flag.Int("steps", 5, "timed steps of a turn")
-	limit := flag.Float64("limit", 0, "fail where the ratio of a case is larger (0 = no limit)")
-	match := flag.String("run", "", "only cases whose name matches this `regexp`, as \"^(ShuffleV|MobileNet).* ce$\"")
-	jsonPath := flag.String("json", "", "write all numbers and a description of the machine to this `file`")
-	flag.Parse()
-	if *rounds < 1 || *steps < 1 || flag.NArg() > 0 {
-		return errors.New("-rounds and -steps must be 1 or more, and there are no other arguments")
-	}
-	chosen, err := regexp.Compile(*match)
-	if err != nil {
-		return fmt.Errorf("-run: %w", err)
-	}
-
-	d, err := device.Open(ctx, device.Options{})
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	torch, err := startPyTorch(ctx)
-	if err != nil {
-		return fmt.Errorf("PyTorch, which the steps are compared with, cannot be had: %w", err)
-	}
-	defer torch.Close()
-	report := report{
-		Machine: machine{
-			CPU: device.CPUModel(ctx), Cores: runtime.NumCPU(), OS: runtime.GOOS, Arch: runtime.GOARCH,
-			Go: runtime.Version(), Backend: d.Name, Device: d.Description, XLAFlags: os.Getenv("XLA_FLAGS"),
-			Torch: torch.Version, Python: torch.Python, TorchThreads: torch.Threads,
-		},
-		Batch: batchSize, Steps: *steps,
-	}
-	fmt.Printf("%s\n%s\n", report.Machine, d.Description)
-
-	for _, c := range cases {
-		if !chosen.MatchString(c.String()) {
-			continue
-		}
-		m, err := measure(ctx, d.Backend, torch, c, *rounds, *steps)
-		if err != nil {
-			return fmt.Errorf("%s: %w", c, err)
-		}
-		report.Cases = append(report.Cases, m)
-	}
-	if len(report.Cases) == 0 {
-		return fmt.Errorf("no case matches -run %q", *match)
-	}
-	fmt.Printf("\n%s", report.markdown())
-	if busy := report.busy(); busy != "" {
-		fmt.Println("\nwarning: " + busy)
-	}
-	if *jsonPath != "" {
-		if err := report.save(*jsonPath); err != nil {
-			return err
-		}
-	}
-	return report.check(*limit)
+// options are the command line's.
+type options struct {
+	plan
+	chosen        *regexp.Regexp // nil = the default cases
+	batch, images int
+	limit         float64
+	json, figure  string // files to write
+	from          string // file to read
+	list          bool
 }
 
-func measure(ctx context.Context, backend compute.Backend, torch *pyTorch, c benchCase, rounds, steps int) (
-	m measurement, err error) {
-	fmt.Fprintf(os.Stderr, "%s: compiling\n", c)
-	ours, err := newStepper(ctx, backend, c)
+func parse(args []string) (o options, err error) {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.IntVar(&o.processes, "processes", 2, "how often each side is started anew in each case")
+	flags.IntVar(&o.rounds, "rounds", 3, "how often each process has its turn; 0 = only compile this project's steps")
+	flags.IntVar(&o.steps, "steps", 4, "timed steps of a turn")
+	flags.IntVar(&o.batch, "batch", 64, "images of a step")
+	flags.IntVar(&o.images, "images", 50000, "images of the training set")
+	match := flags.String("run", "", "only cases whose name matches this `regexp`, as \"^ShuffleV.* (ce|kd)$\"; see -list")
+	with := flags.String("with", "", "only ways of running whose name matches this `regexp`, as \"^PyTorch$\"; this project is "+
+		"always one")
+	flags.Float64Var(&o.limit, "limit", 0, "fail where the ratio to PyTorch's time is larger (0 = no limit)")
+	flags.StringVar(&o.json, "json", "", "write all numbers and a description of the machine to this `file`")
+	flags.StringVar(&o.figure, "figure", "", "draw the ratios in this `file`, .svg or .png")
+	flags.StringVar(&o.from, "from", "", "measure nothing, print and draw this `file` of an earlier -json")
+	flags.BoolVar(&o.list, "list", false, "list all cases")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	switch {
+	case flags.NArg() > 0:
+		return o, fmt.Errorf("%q: there are flags only, see -help", flags.Arg(0))
+	case o.processes < 1 || o.rounds < 0 || o.steps < 1:
+		return o, errors.New("-processes and -steps must be 1 or more, -rounds 0 or more")
+	case o.batch < 2 || o.images < o.batch:
+		return o, errors.New("-batch must be 2 or more, and -images as many at least")
+	}
+	if *match != "" {
+		if o.chosen, err = regexp.Compile(*match); err != nil {
+			return o, fmt.Errorf("-run: %w", err)
+		}
+	}
+	names, err := regexp.Compile(*with)
+	if err != nil {
+		return o, fmt.Errorf("-with: %w", err)
+	}
+	for _, w := range ways {
+		if w == ours || names.MatchString(w.name) {
+			o.ways = append(o.ways, w)
+		}
+	}
+	if o.rounds == 0 {
+		o.ways, o.processes = []way{ours}, 1
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, args []string) error {
+	o, err := parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
+		return err
+	case o.from != "":
+		b, err := record.LoadBench(o.from)
+		if err != nil {
+			return err
+		}
+		return finish(*b, o)
+	}
+	jobs := o.jobs()
+	if o.list {
+		for _, j := range jobs {
+			for _, c := range j.cases() {
+				if !j.Write {
+					fmt.Println(c)
+				}
+			}
+		}
+		return nil
+	}
+	if len(jobs) == 0 {
+		return fmt.Errorf("no case matches -run %q: see -list", o.chosen)
+	}
+	b := record.Bench{Batch: o.batch, Images: o.images}
+	if b.Machine, err = describe(ctx); err != nil {
+		return err
+	}
+	h := house{log: os.Stderr}
+	if h.dir, err = os.MkdirTemp("", "dhkd-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(h.dir)
+	if err := os.CopyFS(h.dir, programs); err != nil {
+		return err
+	}
+	if len(o.ways) > 1 {
+		if h.python, err = findPython(ctx); err != nil {
+			return fmt.Errorf("the peers cannot be had: %w", err)
+		}
+	}
+	var losses map[string][]float64
+	for _, j := range jobs {
+		j.Fixture = filepath.Join(h.dir, "fixture.safetensors")
+		if j.Write {
+			fmt.Fprintf(h.log, "%s: computing what all sides must compute\n", j)
+			p, err := h.start(ctx, ours, j)
+			if err != nil {
+				return fmt.Errorf("%s: %w", j, err)
+			}
+			losses = p.Losses
+			p.Close()
+			continue
+		}
+		cases, met, err := o.plan.measure(ctx, h, j, losses)
+		if err != nil {
+			return fmt.Errorf("%s: %w", j, err)
+		}
+		for _, p := range met {
+			maps.Copy(b.Machine.Versions, p.Versions)
+			b.Machine.Threads = cmp.Or(b.Machine.Threads, p.Threads)
+			b.Machine.GFLOPS = max(b.Machine.GFLOPS, p.GFLOPS)
+		}
+		b.Cases = append(b.Cases, cases...)
+	}
+	return finish(b, o)
+}
+
+// jobs are the measurements that are chosen; -list without -run chooses all.
+func (o options) jobs() (jobs []job) {
+	for _, p := range pairs {
+		jobs = append(jobs, p.jobs(func(c record.BenchCase) bool {
+			if o.chosen == nil {
+				return o.list || p.byDefault(c)
+			}
+			return o.chosen.MatchString(c.String())
+		}, o.batch, o.images)...)
+	}
+	return jobs
+}
+
+func describe(ctx context.Context) (m record.BenchMachine, err error) {
+	d, err := device.Open(ctx, device.Options{})
 	if err != nil {
 		return m, err
 	}
-	defer ours.trainer.Close()
-	m = measurement{Case: c, Nodes: ours.nodes, CompileSeconds: ours.compileSeconds}
-	if c.Teacher != "" {
-		return m, nil
-	}
-	for i := range rounds {
-		fmt.Fprintf(os.Stderr, "%s: round %d of %d\n", c, i+1, rounds)
-		r, err := takeTurns(ctx, ours, torch, c, steps, i%2 == 1)
-		if err != nil {
-			return m, err
-		}
-		m.Rounds = append(m.Rounds, r)
-	}
-	m.summarize()
-	return m, nil
+	defer d.Close()
+	return record.BenchMachine{CPU: device.CPUModel(ctx), Cores: runtime.NumCPU(), OS: runtime.GOOS, Arch: runtime.GOARCH,
+		Backend: d.Name, Device: d.Description, XLAFlags: os.Getenv("XLA_FLAGS"), Versions: map[string]string{}}, nil
 }
 
-// takeTurns is one round: each side's steps, one side after the other.
-func takeTurns(ctx context.Context, ours *stepper, torch *pyTorch, c benchCase, steps int, torchFirst bool) (
-	r round, err error) {
-	turns := []func() error{
-		func() (err error) { r.DHKD, err = ours.time(ctx, steps); return err },
-		func() (err error) { r.Torch, r.TorchShare, err = torch.time(ctx, c, steps); return err },
+// finish prints the tables, keeps the numbers and compares them with the limit.
+func finish(b record.Bench, o options) error {
+	fmt.Print(markdown(b))
+	if busy := busy(b); busy != "" {
+		fmt.Println("\nwarning: " + busy)
 	}
-	if torchFirst {
-		turns[0], turns[1] = turns[1], turns[0]
+	if o.json != "" {
+		if err := save(b, o.json); err != nil {
+			return err
+		}
 	}
-	return r, errors.Join(turns[0](), turns[1]())
+	if o.figure != "" {
+		figure, err := plots.BenchRatios(&b, plots.Options{})
+		if err != nil {
+			return err
+		}
+		if err := figure.Save(o.figure); err != nil {
+			return err
+		}
+	}
+	return check(b, o.limit)
 }

@@ -1,15 +1,23 @@
 """The networks of dhkd/zoo in PyTorch, with the reference implementation's names, shapes and order of parameters.
 
 create("resnet20", classes=100, aux="linear") takes every name of the zoo. A network takes images [N, 3, H, W] and gives
-logits and auxiliary logits [N, classes], the latter None without an auxiliary head. Initial values are PyTorch's own.
+Outputs. Initial values are PyTorch's own.
 """
 
 import re
 from collections import OrderedDict
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+
+class Outputs(NamedTuple):
+    logits: torch.Tensor  # [N, classes]
+    aux_logits: torch.Tensor | None  # of the auxiliary head, where there is one
+    pooled: torch.Tensor  # [N, d], what both heads read
+    maps: list  # of each stage, if asked for: [N, C, H, W], and the same before the last ReLU
 
 
 def create(name, classes=100, aux="none", head="linear"):
@@ -45,14 +53,20 @@ def conv_bn_relu(inputs, outputs, kernel, stride=1, groups=1, bias=False):
     return [conv(inputs, outputs, kernel, stride, groups, bias), nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
-def in_turn(x, modules):
-    for module in modules:
-        x = module(x)
+def in_turn(x, stages, maps):
+    """Runs stages of blocks that end with a ReLU; block.sum is what comes before it."""
+    for stage in stages:
+        for block in stage:
+            sum = block.sum(x)
+            x = F.relu(sum)
+        if maps is not None:
+            maps.append((x, sum))
     return x
 
 
 class Network(nn.Module):
-    """features(x) gives maps of self.width channels, whose mean over the pixels both heads read."""
+    """features(x, maps) gives maps of self.width channels, whose mean over the pixels both heads read. It appends the
+    pair of maps of each stage to the list, where there is one."""
 
     head = "fc"  # the main head's name; the auxiliary head's has a 2 after it
 
@@ -62,10 +76,11 @@ class Network(nn.Module):
         if aux != "none":
             setattr(self, self.head + "2", kinds[aux](self.width, classes))
 
-    def forward(self, x):
-        pooled = self.features(x).mean((2, 3))
+    def forward(self, x, with_maps=False):
+        maps = [] if with_maps else None
+        pooled = self.features(x, maps).mean((2, 3))
         aux = getattr(self, self.head + "2", None)
-        return getattr(self, self.head)(pooled), None if aux is None else aux(pooled)
+        return Outputs(getattr(self, self.head)(pooled), None if aux is None else aux(pooled), pooled, maps)
 
 
 class NonlinearHead(nn.Module):
@@ -91,9 +106,9 @@ class BasicBlock(nn.Module):
         self.conv2, self.bn2 = conv(width, width, 3), nn.BatchNorm2d(width)
         add_shortcut(self, shortcut, inputs, width, stride)
 
-    def forward(self, x):
+    def sum(self, x):
         y = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(y)) + getattr(self, self.shortcut_name)(x))
+        return self.bn2(self.conv2(y)) + getattr(self, self.shortcut_name)(x)
 
 
 class Bottleneck(nn.Module):
@@ -106,10 +121,10 @@ class Bottleneck(nn.Module):
         self.conv3, self.bn3 = conv(width, 4 * width, 1), nn.BatchNorm2d(4 * width)
         add_shortcut(self, shortcut, inputs, 4 * width, stride)
 
-    def forward(self, x):
+    def sum(self, x):
         y = F.relu(self.bn1(self.conv1(x)))
         y = F.relu(self.bn2(self.conv2(y)))
-        return F.relu(self.bn3(self.conv3(y)) + getattr(self, self.shortcut_name)(x))
+        return self.bn3(self.conv3(y)) + getattr(self, self.shortcut_name)(x)
 
 
 def add_shortcut(block, name, inputs, outputs, stride):
@@ -140,9 +155,9 @@ class ResNet(Network):
     def stem(self, width):
         return conv(3, width, 3)
 
-    def features(self, x):
+    def features(self, x, maps):
         x = F.relu(self.bn1(self.conv1(x)))
-        return in_turn(x, (getattr(self, f"layer{stage + 1}") for stage in range(self.stages)))
+        return in_turn(x, (getattr(self, f"layer{stage + 1}") for stage in range(self.stages)), maps)
 
 
 class ResNetV2(ResNet):
@@ -157,9 +172,9 @@ class ImageNetResNet(ResNet):
     def stem(self, width):
         return nn.Conv2d(3, width, 7, 2, 3, bias=False)
 
-    def features(self, x):
+    def features(self, x, maps):
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-        return in_turn(x, (self.layer1, self.layer2, self.layer3, self.layer4))
+        return in_turn(x, (self.layer1, self.layer2, self.layer3, self.layer4), maps)
 
 
 class WideBlock(nn.Module):
@@ -171,8 +186,11 @@ class WideBlock(nn.Module):
         self.bn2, self.conv2 = nn.BatchNorm2d(width), conv(width, width, 3)
         self.convShortcut = conv(inputs, width, 1, stride) if inputs != width else None
 
-    def forward(self, x):
-        y = F.relu(self.bn1(x))
+    def forward(self, x, maps=None):
+        normalized = self.bn1(x)
+        if maps is not None:
+            maps.append((x, normalized))  # of the stage before
+        y = F.relu(normalized)
         if self.convShortcut is not None:
             x = self.convShortcut(y)
         return x + self.conv2(F.relu(self.bn2(self.conv1(y))))
@@ -193,8 +211,15 @@ class WideResNet(Network):
             setattr(self, f"block{stage + 1}", nn.Sequential(OrderedDict(layer=nn.Sequential(*blocks))))
         self.bn1 = nn.BatchNorm2d(inputs)
 
-    def features(self, x):
-        return F.relu(self.bn1(in_turn(self.conv1(x), (self.block1, self.block2, self.block3))))
+    def features(self, x, maps):
+        x = self.conv1(x)
+        for stage in (self.block1, self.block2, self.block3):
+            for i, block in enumerate(stage.layer):
+                x = block(x, maps if i == 0 and stage is not self.block1 else None)
+        normalized = self.bn1(x)
+        if maps is not None:
+            maps.append((x, normalized))
+        return F.relu(normalized)
 
 
 # --- VGG
@@ -216,10 +241,13 @@ class VGG(Network):
                 inputs = width
             setattr(self, f"block{block}", nn.Sequential(*layers))
 
-    def features(self, x):
+    def features(self, x, maps):
         large = x.shape[2] == 64  # smaller images are not made smaller by a fourth pooling
         for block in range(5):
-            x = getattr(self, f"block{block}")(x)
+            normalized = getattr(self, f"block{block}")[:-1](x)
+            x = F.relu(normalized)
+            if maps is not None and block > 0:
+                maps.append((x, normalized))
             if block < 3 or block == 3 and large:
                 x = F.max_pool2d(x, 2)
         return x
@@ -241,7 +269,7 @@ class MobileNetV1(Network):
             inputs = width
         self.model = nn.Sequential(*layers)
 
-    def features(self, x):
+    def features(self, x, maps):
         return self.model(x)
 
 
@@ -280,8 +308,13 @@ class MobileNetV2(Network):
         self.blocks = nn.Sequential(*stages)
         self.conv2 = nn.Sequential(*conv_bn_relu(inputs, self.width, 1))
 
-    def features(self, x):
-        return self.conv2(self.blocks(self.conv1(x)))
+    def features(self, x, maps):
+        x = self.conv1(x)
+        for i, stage in enumerate(self.blocks):
+            x = stage(x)
+            if maps is not None and i in (1, 2, 4, 6):
+                maps.append((x, x))  # linear: no ReLU follows
+        return self.conv2(x)
 
 
 # --- ShuffleNets
@@ -306,10 +339,10 @@ class ShuffleV1Block(nn.Module):
         self.conv2, self.bn2 = conv(inner, inner, 3, stride, inner), nn.BatchNorm2d(inner)
         self.conv3, self.bn3 = conv(inner, width, 1, groups=self.groups), nn.BatchNorm2d(width)
 
-    def forward(self, x):
+    def sum(self, x):
         y = shuffle(F.relu(self.bn1(self.conv1(x))), self.first_groups)
         y = self.bn3(self.conv3(F.relu(self.bn2(self.conv2(y)))))
-        return F.relu(torch.cat([y, F.avg_pool2d(x, 3, 2, 1)], 1) if self.stride == 2 else y + x)
+        return torch.cat([y, F.avg_pool2d(x, 3, 2, 1)], 1) if self.stride == 2 else y + x
 
 
 class ShuffleV1(Network):
@@ -322,8 +355,8 @@ class ShuffleV1(Network):
             blocks = [ShuffleV1Block(inputs if i == 0 else width, width, 2 if i == 0 else 1) for i in range(count)]
             setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
 
-    def features(self, x):
-        return in_turn(F.relu(self.bn1(self.conv1(x))), (self.layer1, self.layer2, self.layer3))
+    def features(self, x, maps):
+        return in_turn(F.relu(self.bn1(self.conv1(x))), (self.layer1, self.layer2, self.layer3), maps)
 
 
 class ShuffleV2Block(nn.Module):
@@ -371,6 +404,10 @@ class ShuffleV2(Network):
             setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
         self.conv2, self.bn2 = conv(464, self.width, 1), nn.BatchNorm2d(self.width)
 
-    def features(self, x):
-        x = in_turn(F.relu(self.bn1(self.conv1(x))), (self.layer1, self.layer2, self.layer3))
+    def features(self, x, maps):
+        x = F.relu(self.bn1(self.conv1(x)))
+        for stage in (self.layer1, self.layer2, self.layer3):
+            x = stage(x)
+            if maps is not None:
+                maps.append((x, None))  # as a student's: before the ReLU only a teacher's are needed
         return F.relu(self.bn2(self.conv2(x)))

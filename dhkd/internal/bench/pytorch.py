@@ -1,99 +1,120 @@
-"""PyTorch's side of make bench: the same training step, eager, float32, with the default number of threads.
+"""PyTorch's side of make bench: the same training step, eager or compiled, float32, with the default number of threads."""
 
-Reads commands such as "run resnet20 32 64 dhkd 5" (network, image size, batch, method, steps) and answers each with a
-line of JSON: the milliseconds of every step and of the processor's time, all threads together, or an error. A step is
-forward, loss, backward, update and loss.item(). The network and the batch, which is ready in memory, stay from one
-command to the next.
-"""
-
-import functools
-import json
-import platform
-import sys
-import time
-
+import numpy
 import torch
+import torch._functorch.config
 import torch.nn.functional as F
 
+import common
+import methods
 import networks
 
-CLASSES = 100
-TEMPERATURE = 2.0
-
-
-def binary_kl_norm(student, teacher):
-    half = ((student - teacher) / (2 * TEMPERATURE)).abs()
-    log_cosh = half + torch.log1p(torch.expm1(-2 * half) / 2)
-    return TEMPERATURE**2 / len(student) * log_cosh.sum()
-
-
-def aligned(g1, g2):
-    """The sum of both gradients, each taken as one vector; in conflict g2 loses its component against g1."""
-    flat1, flat2 = (torch.cat([g.flatten() for g in gradients]) for gradients in (g1, g2))
-    scale = 1 + (-flat1.dot(flat2)).clamp(min=0) / flat1.dot(flat1)
-    return [a * scale + b for a, b in zip(g1, g2)]
+torch._functorch.config.donated_buffer = False  # of a compiled graph, alignment needs two backward passes
 
 
 class Trainer:
-    def __init__(self, network, size, batch, method):
-        torch.manual_seed(0)
-        self.dual = {"ce": False, "dhkd": True}[method]
-        self.model = networks.create(network, CLASSES, "linear" if self.dual else "none")
-        self.parameters = list(self.model.parameters())
-        self.sgd = torch.optim.SGD(self.parameters, lr=0.01, momentum=0.9, weight_decay=5e-4)
-        self.images = torch.randn(batch, 3, size, size)
-        self.labels = torch.randint(CLASSES, (batch,))
-        self.teacher = torch.randn(batch, CLASSES)
+    def __init__(self, job, method, fixture, data):
+        self.job, self.data = job, data
+        self.hyper = method["method"]
+        own = {k: torch.tensor(v) for k, v in common.part(fixture, f"method.{method['name']}.").items()}
+        self.method = methods.classes[self.hyper["name"]](self.hyper, own, data["train_labels"])
+        self.align = self.hyper.get("align", False)
+        aux = "linear" if self.hyper["name"] == "dhkd" else "none"
+        self.student = network(job, job["student"], aux, fixture, "student.")
+        self.parameters = [*self.student.parameters(), *self.method.parameters()]
+        self.sgd = torch.optim.SGD(self.parameters, lr=job["learning_rate"], momentum=0.9, weight_decay=5e-4, fused=True)
+        self.losses = torch.compile(self.forward, dynamic=False) if job["compile"] else self.forward
+        self.rng = numpy.random.default_rng(0)
 
-    def step(self):
-        logits, aux_logits = self.model(self.images)
-        loss = F.cross_entropy(logits, self.labels)
+    def forward(self, index, top, left, flip, u):
+        data, maps = self.data, self.method.maps
+        if self.job["given"]:
+            images, labels, teacher = data["images"], data["labels"], data["teacher"]
+        else:
+            images, labels = augmented(data, index, top, left, flip), data["train_labels"][index]
+            teacher = None
+            if self.hyper["name"] != "ce":
+                with torch.no_grad():
+                    teacher = data["network"](images, maps)
+        return self.method(self.student(images, maps), teacher, labels, index, u)
+
+    def step(self, verified):
+        u = None
+        if self.method.random:
+            shape = self.job["batch"], self.method.negatives
+            u = torch.rand(shape) if verified is None else self.data["u"][verified]
+        loss, distance = self.losses(*map(torch.from_numpy, common.draw(self.rng, self.job, verified)), u)
         self.sgd.zero_grad()
-        if self.dual:
+        if self.align:
             g1 = self.gradients(loss, retain_graph=True)
-            distance = binary_kl_norm(aux_logits, self.teacher)
             g2 = self.gradients(distance)
-            for parameter, gradient in zip(self.parameters, aligned(g1, g2)):
+            for parameter, gradient in zip(self.parameters, methods.aligned(g1, g2)):
                 parameter.grad = gradient
             loss = loss.detach() + distance.detach()
         else:
+            if distance is not None:
+                loss = loss + distance
             loss.backward()
         self.sgd.step()
+        self.method.after_step()
         return loss.item()
 
     def gradients(self, loss, **options):
         return torch.autograd.grad(loss, self.parameters, allow_unused=True, materialize_grads=True, **options)
 
-    def time(self, steps):
-        self.step()  # after a pause, and at first
-        milliseconds = []
-        processor = time.process_time()
-        for _ in range(steps):
-            start = time.perf_counter()
-            self.step()
-            milliseconds.append(1000 * (time.perf_counter() - start))
-        return {"ms": milliseconds, "cpu_ms": 1000 * (time.process_time() - processor)}
+
+def augmented(data, index, top, left, flip):
+    """Windows of the padded images, some mirrored, normalised."""
+    images = F.pad(data["pixels"][index], (0, 0, data["pad"], data["pad"], data["pad"], data["pad"]))
+    size = data["pixels"].shape[1]
+    columns = torch.arange(size).expand(len(index), size)
+    columns = torch.where(flip[:, None], columns.flip(1), columns) + left[:, None]
+    rows = top[:, None] + torch.arange(size)
+    images = images[torch.arange(len(index))[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return normalized(images, data["format"])
 
 
-@functools.cache
-def trainer(network, size, batch, method):
-    return Trainer(network, int(size), int(batch), method)
+def normalized(images, memory_format):
+    x = (images.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.29
+    return x.contiguous(memory_format=memory_format)
 
 
-def answer(line):
-    try:
-        command, *case, steps = line.split()
-        if command != "run":
-            raise ValueError("the only command is run")
-        return trainer(*case).time(int(steps))
-    except Exception as e:
-        return {"error": f"{line.strip()}: {type(e).__name__}: {e}"}
+def network(job, name, aux, fixture, prefix):
+    net = networks.create(name, job["classes"], aux)
+    known = net.state_dict()
+    state = {k: torch.tensor(v) for k, v in common.part(fixture, prefix).items() if k in known}
+    missing = [k for k in known if k not in state and not k.endswith("num_batches_tracked")]
+    if missing:
+        raise ValueError(f"{name}: no initial values of {', '.join(missing)}")
+    net.load_state_dict(state, strict=False)
+    return net.to(memory_format=layout(job))
 
 
-def say(what):
-    print(json.dumps(what), flush=True)
+def layout(job):
+    return torch.channels_last if job["channels_last"] else torch.contiguous_format
 
 
-say({"torch": torch.__version__, "python": platform.python_version(), "threads": torch.get_num_threads()})
-for line in sys.stdin:
-    say(answer(line))
+def start(job, fixture):
+    torch.manual_seed(0)
+    data = {
+        "train_labels": torch.tensor(fixture["train_labels"]).long(), "labels": torch.tensor(fixture["labels"]).long(),
+        "pad": job["pad"], "format": layout(job), "u": torch.tensor(fixture["u"]),
+    }  # fmt: skip
+    if job["given"]:
+        given = {k: torch.tensor(v) for k, v in common.part(fixture, "given.").items()}
+        maps = [given[f"map{i}"].permute(0, 3, 1, 2).contiguous(memory_format=layout(job)) for i in range(len(given) - 2)]
+        data["teacher"] = networks.Outputs(given["logits"], None, given["pooled"], [(None, x) for x in maps])
+        data["images"] = normalized(torch.tensor(fixture["images"]), layout(job))
+    else:
+        data["pixels"] = torch.from_numpy(common.pixels(numpy.random.default_rng(1), job, fixture))
+        if any(m["method"]["name"] != "ce" for m in job["methods"]):
+            data["network"] = network(job, job["teacher"], "none", fixture, "teacher.").eval().requires_grad_(False)
+    a, b = torch.randn(2, 1536, 1536)
+    hello = {
+        "versions": {"PyTorch": torch.__version__}, "threads": torch.get_num_threads(),
+        "gflops": common.gigaflops(lambda: a @ b),
+    }  # fmt: skip
+    return hello, {m["name"]: Trainer(job, m, fixture, data).step for m in job["methods"]}
+
+
+common.serve(start)

@@ -3,108 +3,171 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 )
 
-// report is what a run of this program leaves.
-type report struct {
-	Machine machine       `json:"machine"`
-	Batch   int           `json:"batch"`
-	Steps   int           `json:"steps"` // timed, of a turn
-	Cases   []measurement `json:"cases"`
-}
-
-// machine is where the times were measured.
-type machine struct {
-	CPU          string `json:"cpu"`
-	Cores        int    `json:"cores"`
-	OS           string `json:"os"`
-	Arch         string `json:"arch"`
-	Go           string `json:"go"`
-	Backend      string `json:"backend"`
-	Device       string `json:"device"` // the backend's description
-	XLAFlags     string `json:"xla_flags"`
-	Torch        string `json:"torch"`
-	Python       string `json:"python"`
-	TorchThreads int    `json:"torch_threads"`
-}
-
-func (m machine) String() string {
-	return fmt.Sprintf("%s, %d cores, %s/%s; %s, %s; PyTorch %s, %d threads",
-		m.CPU, m.Cores, m.OS, m.Arch, m.Go, m.Backend, m.Torch, m.TorchThreads)
-}
-
-// measurement is all that was measured of a case.
-type measurement struct {
-	Case           benchCase `json:"case"`
-	Nodes          int       `json:"nodes"` // in GoMLX's graph of the step
-	CompileSeconds float64   `json:"compile_seconds"`
-	Rounds         []round   `json:"rounds,omitempty"` // none for a pair, which is compiled only
-
-	DHKD     summary `json:"dhkd,omitzero"`
-	Torch    summary `json:"torch,omitzero"`
-	Ratio    float64 `json:"ratio,omitzero"`     // median over the rounds of the ratio of the round's medians
-	MinRatio float64 `json:"min_ratio,omitzero"` // of the least times
-	// TorchShare is the median over the rounds.
-	TorchShare float64 `json:"torch_share,omitzero"`
-}
-
-// round is the milliseconds of each side's steps.
-type round struct {
-	DHKD       []float64 `json:"dhkd_ms"`
-	Torch      []float64 `json:"torch_ms"`
-	TorchShare float64   `json:"torch_share"` // of its cores that PyTorch had, 0 to 1
-}
-
-// summary is of all steps of one side, in milliseconds.
-type summary struct {
-	Median float64 `json:"median_ms"`
-	Min    float64 `json:"min_ms"`
-}
-
-// summarize computes the summaries from the rounds.
-func (m *measurement) summarize() {
-	var ours, torch, ratios, shares []float64
-	for _, r := range m.Rounds {
-		ours, torch = append(ours, r.DHKD...), append(torch, r.Torch...)
-		ratios = append(ratios, median(r.DHKD)/median(r.Torch))
-		shares = append(shares, r.TorchShare)
-	}
-	m.DHKD, m.Torch = summary{median(ours), slices.Min(ours)}, summary{median(torch), slices.Min(torch)}
-	m.Ratio, m.MinRatio, m.TorchShare = median(ratios), m.DHKD.Min/m.Torch.Min, median(shares)
-}
-
-// markdown is the tables of the results.
-func (r report) markdown() string {
-	var steps, pairs strings.Builder
-	for _, m := range r.Cases {
-		if m.Case.Teacher != "" {
-			fmt.Fprintf(&pairs, "| %s | %d | %.1f s |\n", m.Case, m.Nodes, m.CompileSeconds)
+// markdown is the tables of the results: whole steps, what methods add, and memory and compilation.
+func markdown(b record.Bench) string {
+	m := b.Machine
+	var text, whole, extra, cost, missing strings.Builder
+	for _, c := range b.Cases {
+		for _, p := range c.Peers {
+			if p.Missing != "" {
+				fmt.Fprintf(&missing, "- %s: %s cannot: %s\n", c, p.Name, p.Missing)
+			}
+		}
+		us := c.Best(record.OurName)
+		if us == nil {
+			fmt.Fprintf(&cost, "| %s | %d | %s | | | |\n", c, c.Nodes, first(c.Peer(record.OurName).CompileSeconds))
 			continue
 		}
-		fmt.Fprintf(&steps, "| %s | %.1f | %.1f | %.1f | %.1f | **%.2f** | %.2f | %d | %.1f s |\n", m.Case, m.DHKD.Median,
-			m.DHKD.Min, m.Torch.Median, m.Torch.Min, m.Ratio, m.MinRatio, m.Nodes, m.CompileSeconds)
+		torch, jax := c.Best(record.PyTorchAny), c.Best(record.JAXAny)
+		if c.Given {
+			fmt.Fprintf(&extra, "| %s | %s | %s | **%s** | %s | %s | %s |\n", strings.TrimSuffix(c.String(), " extra"), added(us),
+				added(torch), number(c.ExtraRatio(record.PyTorchAny), "%.2f"), way1(torch), added(jax),
+				number(c.ExtraRatio(record.JAXAny), "%.2f"))
+			continue
+		}
+		rate := float64(b.Batch) / us.Times().Median * 1000
+		share := 100 * c.GFLOP / (us.Times().Median / 1000) / m.GFLOPS
+		fmt.Fprintf(&whole, "| %s | %s | %s | %s | **%s** | %s | %s | %.0f | %.0f %% |\n", c, spread(us), spread(torch), way1(torch),
+			quartiles(c.Ratio(record.PyTorchAny)), spread(jax), quartiles(c.Ratio(record.JAXAny)), rate, share)
+		fmt.Fprintf(&cost, "| %s | %d | %s | %s | %s | %s |\n", c, c.Nodes, first(us.CompileSeconds), compiled(c),
+			most(us), peaks(c))
 	}
-	var tables []string
-	if steps.Len() > 0 {
-		tables = append(tables, fmt.Sprintf("| step, batch %d | dhkd, ms | least | PyTorch, ms | least ", r.Batch)+
-			"| ratio | of the least | nodes | compiled in |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n"+steps.String())
+	fmt.Fprintf(&text, "%s, %d cores, %s/%s; %s (%s); %s; a product of matrices %.0f GFLOP/s; batch %d\n", m.CPU, m.Cores, m.OS,
+		m.Arch, m.Backend, m.Device, versions(m), m.GFLOPS, b.Batch)
+	if m.XLAFlags != "" {
+		fmt.Fprintf(&text, "XLA_FLAGS=%s\n", m.XLAFlags)
 	}
-	if pairs.Len() > 0 {
-		tables = append(tables, "| whole step of a pair, with the teacher | nodes | compiled in |\n|---|--:|--:|\n"+pairs.String())
+	table := func(title, head string, rows *strings.Builder) {
+		if rows.Len() > 0 {
+			columns := strings.Count(head, "|") - 1
+			fmt.Fprintf(&text, "\n%s\n\n%s\n|---%s|\n%s", title, head, strings.Repeat("|--:", columns-1), rows)
+		}
 	}
-	return strings.Join(tables, "\n")
+	table("Whole steps, ms: median (least; median of each process where there are several). A ratio is of the medians of a "+
+		"round, ours to the peer's: median over the rounds (quartiles).",
+		"| | dhkd | PyTorch | run | ratio | JAX | ratio | images/s | of the peak |", &whole)
+	table("What a method adds to a step of cross-entropy, the teacher's outputs given, ms: median over the rounds "+
+		"(quartiles). PyTorch is the way of running whose whole step was the fastest.",
+		"| | dhkd | PyTorch | ratio | run | JAX | ratio |", &extra)
+	table("Compilation and memory. Where PyTorch is compiled, and in JAX, the seconds are of the first step.",
+		"| | nodes | dhkd compiled in, s | peers, s | dhkd, peak MiB | peers, peak MiB |", &cost)
+	if missing.Len() > 0 {
+		fmt.Fprintf(&text, "\n%s", &missing)
+	}
+	return text.String()
+}
+
+func versions(m record.BenchMachine) string {
+	var all []string
+	for _, name := range []string{"Go", "PyTorch", "JAX", "Python"} {
+		if v := m.Versions[name]; v != "" {
+			all = append(all, strings.TrimSpace(strings.TrimPrefix(name+" "+v, "Go ")))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+func spread(p *record.BenchPeer) string {
+	if p == nil {
+		return "–"
+	}
+	text := fmt.Sprintf("%.1f (%.1f", p.Times().Median, p.Least())
+	if all := p.OfProcesses(); len(all) > 1 {
+		for i, ms := range all {
+			text += fmt.Sprintf("%s%.1f", map[bool]string{true: "; ", false: ", "}[i == 0], ms)
+		}
+	}
+	return text + ")"
+}
+
+func quartiles(q record.Quartiles) string {
+	if math.IsNaN(q.Median) {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f (%.2f–%.2f)", q.Median, q.Low, q.High)
+}
+
+func added(p *record.BenchPeer) string {
+	if p == nil {
+		return "–"
+	}
+	q := p.Extra()
+	return fmt.Sprintf("%.2f (%.2f–%.2f)", q.Median, q.Low, q.High)
+}
+
+func number(x float64, format string) string {
+	if math.IsNaN(x) {
+		return "–"
+	}
+	return fmt.Sprintf(format, x)
+}
+
+// way1 is how PyTorch was run.
+func way1(p *record.BenchPeer) string {
+	if p == nil {
+		return "–"
+	}
+	if how := strings.TrimPrefix(p.Name, record.PyTorchAny); how != "" {
+		return strings.TrimSpace(how)
+	}
+	return "eager"
+}
+
+func first(seconds []float64) string {
+	if len(seconds) == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f", seconds[0])
+}
+
+// compiled is what the others needed to compile, in the first process.
+func compiled(c record.BenchCase) string {
+	var all []string
+	for _, p := range c.Peers {
+		if len(p.Turns) > 0 && (strings.Contains(p.Name, "compiled") || p.Name == record.JAXAny) {
+			all = append(all, strings.TrimPrefix(p.Name, record.PyTorchAny+" ")+" "+first(p.CompileSeconds))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+func most(p *record.BenchPeer) string {
+	if p == nil || len(p.PeakRSS) == 0 || slices.Max(p.PeakRSS) == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f", slices.Max(p.PeakRSS))
+}
+
+func peaks(c record.BenchCase) string {
+	var all []string
+	for i := range c.Peers[1:] {
+		if p := &c.Peers[i+1]; len(p.Turns) > 0 {
+			all = append(all, strings.Replace(strings.TrimPrefix(p.Name, record.PyTorchAny+" "), record.PyTorchAny, "eager", 1)+
+				" "+most(p))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // busy says that the ratios cannot be trusted, or is empty. Where other programs take turns with PyTorch's threads,
 // these wait at every operation for one that does not run, which costs far more than it costs XLA.
-func (r report) busy() string {
+func busy(b record.Bench) string {
 	const enough = 0.85
 	least := 1.0
-	for _, m := range r.Cases {
-		if m.Rounds != nil {
-			least = min(least, m.TorchShare)
+	for _, c := range b.Cases {
+		if p := c.Best(record.PyTorchAny); p != nil {
+			var shares []float64
+			for _, t := range p.Turns {
+				shares = append(shares, t.Share)
+			}
+			least = min(least, record.QuartilesOf(shares).Median)
 		}
 	}
 	if least >= enough {
@@ -115,31 +178,28 @@ func (r report) busy() string {
 }
 
 // save writes all numbers as JSON.
-func (r report) save(path string) error {
-	data, err := json.MarshalIndent(r, "", "  ")
+func save(b record.Bench, path string) error {
+	data, err := json.MarshalIndent(b, "", " ")
 	if err != nil {
 		return err
 	}
 	return write(path, append(data, '\n'))
 }
 
-// check is an error that names the cases whose ratio is above the limit; 0 is no limit.
-func (r report) check(limit float64) error {
+// check is an error that names the cases whose ratio to PyTorch's time is above the limit; 0 is no limit.
+func check(b record.Bench, limit float64) error {
 	var slow []string
-	for _, m := range r.Cases {
-		if limit > 0 && !(m.Ratio <= limit) {
-			slow = append(slow, fmt.Sprintf("%s %.2f", m.Case, m.Ratio))
+	for _, c := range b.Cases {
+		ratio := c.Ratio(record.PyTorchAny).Median
+		if c.Given {
+			ratio = c.ExtraRatio(record.PyTorchAny)
+		}
+		if limit > 0 && ratio > limit {
+			slow = append(slow, fmt.Sprintf("%s %.2f", c, ratio))
 		}
 	}
 	if len(slow) > 0 {
 		return fmt.Errorf("more than %g times PyTorch's time: %s", limit, strings.Join(slow, ", "))
 	}
 	return nil
-}
-
-// median is the middle value, or the mean of the two middle ones; there must be one.
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }

@@ -26,7 +26,7 @@ def run_state_dict(file, images):
     network = networks.create(file["network"], file["classes"], file["aux_head"], file["head"])
     network.load_state_dict({name: torch.tensor(value) for name, value in load_file(file["path"]).items()}, strict=True)
     with torch.no_grad():
-        logits, aux_logits = network.eval()(torch.tensor(images))
+        logits, aux_logits, *_ = network.eval()(torch.tensor(images))
     return {"logits": logits} if aux_logits is None else {"logits": logits, "aux_logits": aux_logits}
 
 
