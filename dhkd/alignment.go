@@ -59,7 +59,7 @@ func MeasureAlignment(ceGradients, logitGradients []*Node) Alignment {
 		Dot: dot, G1Squared: g1Squared, G2Squared: g2Squared,
 		Cosine:      divOrZero(dot, Mul(Sqrt(g1Squared), Sqrt(g2Squared))),
 		Conflict:    ConvertDType(conflict, dot.DType()),
-		Coefficient: Where(conflict, divOrZero(Neg(dot), g1Squared), zero),
+		Coefficient: projection(dot, g1Squared),
 	}
 }
 
@@ -97,9 +97,15 @@ func innerProduct(a, b []*Node) *Node {
 	return ReduceAllSum(Stack(terms, 0))
 }
 
+// projection is max(0, -dot)/squared, or 0 where squared is 0. The division comes last since every parameter's update reads
+// this scalar: XLA never repeats a division in each of its readers, as it does all that is cheaper, here the sum over all
+// parameters (with which the time to compile grew with their number squared).
+func projection(dot, squared *Node) *Node {
+	return divOrZero(Max(Neg(dot), ScalarZero(dot.Graph(), dot.DType())), squared)
+}
+
 // divOrZero is a/b, or 0 where b is 0.
 func divOrZero(a, b *Node) *Node {
-	zero := ScalarZero(b.Graph(), b.DType())
-	isZero := Equal(b, zero)
-	return Where(isZero, zero, Div(a, Where(isZero, OnesLike(b), b)))
+	isZero := Equal(b, ZerosLike(b))
+	return Div(Where(isZero, ZerosLike(a), a), Where(isZero, OnesLike(b), b))
 }

@@ -43,8 +43,7 @@ func CombineGradients(rule AlignmentRule, g1, g2 []*Node, backbone []bool) (merg
 	case AlignSymmetric:
 		alignment = MeasureAlignment(g1, g2)
 		merged, _ = AlignGradients(g1, g2)
-		other := Where(GreaterThan(alignment.Conflict, ZerosLike(alignment.Dot)),
-			divOrZero(Neg(alignment.Dot), alignment.G2Squared), ZerosLike(alignment.Dot))
+		other := projection(alignment.Dot, alignment.G2Squared)
 		for i := range merged {
 			merged[i] = Add(merged[i], Mul(g2[i], other))
 		}
