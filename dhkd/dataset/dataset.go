@@ -1,6 +1,7 @@
 // Package dataset reads the images that experiments run on: Fashion-MNIST, Fashion-Pairs-100 (100 classes built from
-// it) and CIFAR-100. [Load] gives a [Set] of raw bytes on the host; whoever trains uploads them once and crops, flips
-// and normalises in the compiled program. [Augment] and [Normalise] say what that program must compute.
+// it), CIFAR-100, ImageNet and other folders of images. [Load] gives a [Set] of raw bytes on the host; whoever trains
+// uploads them once and crops, flips and normalises in the compiled program. [Augment] and [Normalise] say what that
+// program must compute. Folders of images are too large for that: [Split.Stream] decodes, crops and flips them.
 //
 // Files are looked for where Debian's packages put them, then in the cache ([CacheDir]), and are downloaded only when
 // asked for. Every published file has a pinned SHA-256.
@@ -12,7 +13,7 @@ import (
 	"image/color"
 )
 
-// Set is a data set in memory.
+// Set is a data set: in memory, or in files that are read when they are needed.
 type Set struct {
 	Name       string
 	Classes    int
@@ -29,8 +30,9 @@ type Set struct {
 
 // Split is the images of a [Set] that are trained on, or those that are evaluated on.
 type Split struct {
-	Pixels []uint8 // [N, Height, Width, Channels], row-major
+	Pixels []uint8 // [N, Height, Width, Channels], row-major; nil where there are Files
 	Labels []int32 // [N], 0 to Classes-1
+	Files  *Files  // in place of Pixels: see [Split.Stream]
 }
 
 // Len is the number of images.
@@ -61,9 +63,14 @@ func (s *Set) Holdout(n int) (*Set, error) {
 }
 
 // Image is image i of a split of s, for showing: grey for one channel, else red, green and blue.
-// It panics when i is out of range.
+// It panics when i is out of range. A file that cannot be read is black.
 func (s *Set) Image(split Split, i int) image.Image {
-	pixels := split.slice(i, i+1).Pixels
+	split = split.slice(i, i+1)
+	pixels := split.Pixels
+	if split.Files != nil {
+		pixels = make([]uint8, s.Height*s.Width*s.Channels)
+		_ = split.Files.read(&decoder{}, new([]uint8), 0, pixels, nil)
+	}
 	bounds := image.Rect(0, 0, s.Width, s.Height)
 	if s.Channels == 1 {
 		return &image.Gray{Pix: pixels, Stride: s.Width, Rect: bounds}
@@ -78,8 +85,16 @@ func (s *Set) Image(split Split, i int) image.Image {
 
 // slice is images from to to-1.
 func (s Split) slice(from, to int) Split {
-	size := len(s.Pixels) / max(1, s.Len())
-	return Split{Pixels: s.Pixels[from*size : to*size : to*size], Labels: s.Labels[from:to:to]}
+	part := Split{Labels: s.Labels[from:to:to]}
+	if s.Files != nil {
+		files := *s.Files
+		files.members = files.members[from:to:to]
+		part.Files = &files
+		return part
+	}
+	size := s.pixelsPerImage()
+	part.Pixels = s.Pixels[from*size : to*size : to*size]
+	return part
 }
 
 // take is the first n images, or all for n = 0; what names them in the error.

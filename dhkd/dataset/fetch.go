@@ -21,6 +21,9 @@ type source struct {
 
 // fetch downloads the missing files to the cache, under a lock.
 func (c *collection) fetch(ctx context.Context, o Options) (place, error) {
+	if c.folder {
+		return place{}, fmt.Errorf("%s is %w, and has no address to download it from: %s", c.Name, ErrNotFound, c.howToGet())
+	}
 	dir, err := CacheDir()
 	if err != nil {
 		return place{}, err

@@ -21,9 +21,11 @@ var ErrChecksum = fetch.ErrChecksum
 type Options struct {
 	Train, Test int    // images to load, the first so many; 0 = all
 	Seed        uint64 // of the pairing of fashion-pairs-100; unused by the others
+	View        View   // what is seen of the images of a folder; unused by the others
+	SkipBad     bool   // images of a folder that cannot be read are skipped and named, see [Files.Bad]; else they are errors
 	// Dir is a directory or file of the user's to read in place of the known places: the idx files, compressed or
 	// not; CIFAR-100's archive, the directory that was unpacked from it, or a .bin file, whose images are all for
-	// training. A file of the published size must have the published digest (none is known for .bin files); others
+	// training; a folder of images, a folder around it, or a tar archive of it. A file of the published size must have the published digest (none is known for .bin files); others
 	// are taken as the user's own data in the same format.
 	Dir string
 	// Fetch downloads to the cache what is not on this machine.
@@ -35,9 +37,9 @@ type Options struct {
 // Info describes a data set.
 type Info struct {
 	Name    string `json:"name"`
-	What    string `json:"what"` // one line
-	Classes int    `json:"classes"`
-	Train   int    `json:"train"` // images
+	What    string `json:"what"`    // one line
+	Classes int    `json:"classes"` // 0 = those of the user's data
+	Train   int    `json:"train"`   // images
 	Test    int    `json:"test"`
 	Shape   [3]int `json:"shape"` // channels, height, width
 	Bytes   int64  `json:"bytes"` // of the download
@@ -61,9 +63,13 @@ type File struct {
 	SHA256  string `json:"sha256"`            // of the content, uncompressed unless Name ends in gz; empty when unreadable
 	Want    string `json:"want"`              // the published digest; empty for the user's own, or where none is known
 	Problem string `json:"problem,omitempty"` // empty when all is well
+	// Of a folder of images, whose SHA256 is that of the files' names.
+	Images  int `json:"images,omitempty"`
+	Classes int `json:"classes,omitempty"`
 }
 
-// Load reads the data set of that name ("fashion-mnist", "fashion-pairs-100", "cifar-100") and checks every file that
+// Load reads the data set of that name ("fashion-mnist", "fashion-pairs-100", "cifar-100",
+// "imagenet", "image-folder") and checks every file that
 // it reads. Errors name the file and what to do; they wrap [ErrNotFound] and [ErrChecksum] where these apply.
 func Load(ctx context.Context, name string, o Options) (*Set, error) {
 	c, err := lookup(name)
@@ -142,6 +148,7 @@ func CacheDir() (string, error) { return fetch.CacheDir("data") }
 type collection struct {
 	Info
 	sources []source
+	folder  bool   // of images, not files that are published
 	system  string // where packages of an operating system put the files
 	install string // the command that puts them there
 	load    func(context.Context, place, Options) (*Set, error)
@@ -158,6 +165,8 @@ var collections = []*collection{
 	fashionCollection(fashionInfo, loadFashion),
 	fashionCollection(pairsInfo, loadPairs),
 	{Info: cifarInfo, sources: []source{cifarSource}, load: loadCIFAR, verify: verifyCIFAR},
+	folderCollection(imageNetInfo),
+	folderCollection(folderInfo),
 }
 
 // newSet is a set without its images.
@@ -196,6 +205,9 @@ func (c *collection) find(o Options) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
+	if c.folder {
+		cache = filepath.Join(cache, c.Name)
+	}
 	if c.isIn(cache) {
 		return place{path: cache}, nil
 	}
@@ -203,6 +215,10 @@ func (c *collection) find(o Options) (place, error) {
 }
 
 func (c *collection) isIn(dir string) bool {
+	if c.folder {
+		info, err := os.Stat(dir)
+		return err == nil && info.IsDir()
+	}
 	for _, s := range c.sources {
 		if !isFile(filepath.Join(dir, s.name)) {
 			return false
@@ -213,7 +229,10 @@ func (c *collection) isIn(dir string) bool {
 
 // howToGet says how to come by the data set, in one line.
 func (c *collection) howToGet() string {
-	ways := append(c.waysOffline(), "dhkd data fetch "+c.Name)
+	ways := c.waysOffline()
+	if !c.folder {
+		ways = append(ways, "dhkd data fetch "+c.Name)
+	}
 	return strings.Join(ways, ", or ")
 }
 
@@ -228,6 +247,9 @@ func (c *collection) waysOffline() (ways []string) {
 	cache, err := CacheDir()
 	if err != nil {
 		cache = "$DHKD_CACHE/data"
+	}
+	if c.folder {
+		return append(ways, "say where its folder is with --data PATH", "link it to "+filepath.Join(cache, c.Name))
 	}
 	return append(ways, fmt.Sprintf("put %s into %s", strings.Join(names, ", "), cache))
 }

@@ -1,0 +1,12 @@
+package dataset
+
+import (
+	"testing"
+)
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
