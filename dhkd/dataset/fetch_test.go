@@ -226,7 +226,7 @@ func TestNotFound(t *testing.T) {
 		}
 	}
 	if _, err := Load(t.Context(), "cifar-10", Options{}); err == nil ||
-		err.Error() != `no data set is called "cifar-10"; there are fashion-mnist, fashion-pairs-100, cifar-100` {
+		err.Error() != `no data set is called "cifar-10"; there are fashion-mnist, fashion-pairs-100, cifar-100, imagenet, image-folder` {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -73,22 +74,27 @@ func openFolder(info Info, path string) (layout, error) {
 	if err != nil {
 		return layout{}, err
 	}
-	if len(found.classes) < 2 {
-		return layout{}, fmt.Errorf("%s has one class, %s: two are needed", path, found.classes[0])
-	}
-	if info.Classes == 0 {
-		return found, nil
-	}
-	if n := len(found.classes); n != info.Classes {
-		return layout{}, fmt.Errorf("%s has %d classes, %s has %d: a data set of your own is called %s", path, n, info.Name,
-			info.Classes, folderInfo.Name)
-	}
-	h := sha256.Sum256([]byte(strings.Join(found.classes, "\n") + "\n"))
-	if hex.EncodeToString(h[:]) != imageNetClasses {
-		return layout{}, fmt.Errorf("%s has other classes than ImageNet's 1000, whose folders are named n01440764 to n15075141: a "+
-			"published network's outputs would be taken for others'", path)
+	if err := checkClasses(info, found.classes); err != nil {
+		return layout{}, fmt.Errorf("%s has %w", path, err)
 	}
 	return found, nil
+}
+
+func checkClasses(info Info, classes []string) error {
+	digest := sha256.Sum256([]byte(strings.Join(classes, "\n") + "\n"))
+	switch n := len(classes); {
+	case n < 2:
+		return fmt.Errorf("one class, %s: two are needed", classes[0])
+	case info.Classes == 0:
+		return nil
+	case n != info.Classes:
+		return fmt.Errorf("%d classes, %s has %d: a data set of your own is called %s", n, info.Name, info.Classes,
+			folderInfo.Name)
+	case hex.EncodeToString(digest[:]) != imageNetClasses:
+		return errors.New("other classes than ImageNet's 1000, whose folders are named n01440764 to n15075141: a published " +
+			"network's outputs would be taken for others'")
+	}
+	return nil
 }
 
 // verifyFolder decodes every image. The error is that of the first bad one; each is reported.
