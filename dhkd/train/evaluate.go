@@ -41,18 +41,19 @@ type evaluator struct {
 }
 
 func (t *Trainer) newEvaluator(m *zoo.Model, scope string) *evaluator {
-	forward := func(variables *model.Scope, pixels, indices *Node) zoo.Outputs {
-		images := Normalize(Gather(pixels, ExpandAxes(indices, -1)), t.Data.Mean, t.Data.Std)
-		out := m.Forward(nn.New(variables.At("%s", scope), nn.Options{}), images)
+	forward := func(variables *model.Scope, inputs []*Node) (out zoo.Outputs, labels *Node) {
+		images, labels, _ := t.test.images(inputs) // the training split is of the same kind
+		images = Normalize(images, t.Data.Mean, t.Data.Std)
+		out = m.Forward(nn.New(variables.At("%s", scope), nn.Options{}), images)
 		if predict := distill.PredictorOf(t.Step.Method); predict != nil && scope == studentScope {
 			out.Logits = predict(distill.Batch{Outputs: out, Scope: nn.New(variables.At(methodScope), nn.Options{}),
 				Teacher: t.Teacher.Model.Forward(nn.New(variables.At(teacherScope), nn.Options{}), images)})
 		}
-		return out
+		return out, labels
 	}
-	counts := func(variables *model.Scope, pixels, allLabels, indices, weights *Node) *Node {
-		out := forward(variables, pixels, indices)
-		labels := Gather(allLabels, ExpandAxes(indices, -1))
+	counts := func(variables *model.Scope, inputs []*Node) *Node {
+		out, labels := forward(variables, inputs)
+		weights := inputs[3]
 		right := ReduceAllSum(Mul(correct(out.Logits, labels), weights))
 		rightAux := ZerosLike(right)
 		if out.AuxLogits != nil {
@@ -72,35 +73,85 @@ func crossEntropySum(logits, labels, weights *Node) *Node {
 func (e *evaluator) evaluate(s split) (result Evaluation, err error) {
 	defer catch(&err)
 	var sums [3]float64
-	for indices, weights := range s.batches() {
-		inputs := []any{s.pixels, s.labels, indices, weights}
+	n := 0
+	for batch, err := range s.batches() {
+		if err != nil {
+			return result, err
+		}
+		inputs := append(batch.inputs, batch.weights)
 		if err := e.trainer.compile(e.counts, inputs); err != nil {
+			batch.free()
 			return result, err
 		}
 		out, err := e.counts.Call1(inputs...)
+		batch.free()
 		if err != nil {
 			return result, err
 		}
 		for i, v := range tensors.MustCopyFlatData[float32](out) {
 			sums[i] += float64(v)
 		}
+		n += batch.counted
 		out.FinalizeAll()
 	}
-	n := float64(s.n)
-	return Evaluation{Top1: 100 * sums[0] / n, AuxTop1: 100 * sums[1] / n, Loss: sums[2] / n}, nil
+	if n == 0 {
+		return result, errors.New("there is no image to evaluate on")
+	}
+	of := float64(n)
+	return Evaluation{Top1: 100 * sums[0] / of, AuxTop1: 100 * sums[1] / of, Loss: sums[2] / of}, nil
 }
 
-// batches are the indices of the images and their weights. The last batch is filled up with index 0 at weight 0, since
-// another shape would be another program.
-func (s split) batches() iter.Seq2[*tensors.Tensor, *tensors.Tensor] {
-	return func(yield func(indices, weights *tensors.Tensor) bool) {
-		for start := 0; start < s.n; start += evaluationBatch {
-			indices, weights := make([]int32, evaluationBatch), make([]float32, evaluationBatch)
-			for i := range min(evaluationBatch, s.n-start) {
-				indices[i], weights[i] = int32(start+i), 1
+// evaluationInputs are those of a batch, which free releases. The last one is filled up with image 0 at weight 0, since
+// another shape would be another program; files that were skipped have weight 0 too.
+type evaluationInputs struct {
+	inputs  []any
+	weights *tensors.Tensor
+	counted int // images with weight 1
+	free    func()
+}
+
+// batches are all images of a split, in order.
+func (s split) batches() iter.Seq2[evaluationInputs, error] {
+	size := evaluationBatch
+	if s.streamed() { // of ImageNet's size, 64 images keep a GPU busy
+		size = min(s.n, max(8, min(evaluationBatch, 64*224*224/(s.shape[0]*s.shape[1]))))
+	}
+	order := make([]int32, (s.n+size-1)/size*size) // filled up with 0
+	for i := range s.n {
+		order[i] = int32(i)
+	}
+	return func(yield func(evaluationInputs, error) bool) {
+		var f *feed
+		if s.streamed() {
+			f = s.open(order, size, nil)
+			defer f.close()
+		}
+		for start := 0; start < s.n; start += size {
+			batch := evaluationInputs{free: func() {}}
+			weights := make([]float32, size)
+			for i := range min(size, s.n-start) {
+				weights[i] = 1
 			}
-			if !yield(tensors.FromFlatDataAndDimensions(indices, evaluationBatch),
-				tensors.FromFlatDataAndDimensions(weights, evaluationBatch)) {
+			if f == nil {
+				batch.inputs, _, _ = s.batch(order[start:start+size], 0, 0)
+			} else {
+				b := <-f.ready
+				if b.err != nil {
+					yield(batch, b.err)
+					return
+				}
+				for i, label := range b.Labels {
+					if label < 0 {
+						weights[i] = 0
+					}
+				}
+				batch.inputs, batch.free = b.inputs, b.free
+			}
+			for _, w := range weights {
+				batch.counted += int(w)
+			}
+			batch.weights = tensors.FromFlatDataAndDimensions(weights, size)
+			if !yield(batch, nil) {
 				return
 			}
 		}

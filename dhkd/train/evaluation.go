@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/gomlx/compute"
@@ -97,32 +98,43 @@ func EvaluationBatch(d *dataset.Set) int {
 	return max(8, min(evaluationBatch, pixels/(d.Height*d.Width)))
 }
 
-// Each gives the logits, [n, classes], and the labels of all images of a split to f, in order and batch by batch:
-// neither the images nor the logits are ever on the device at once. It ends with the error of ctx or of f.
+// Each gives the logits, [n, classes], and the labels of all images of a split to f, in order and batch by batch, without
+// files that were skipped: neither the images nor the logits are ever on the device at once. It ends with the error of ctx,
+// of f, or of a file.
 func (i *Inference) Each(ctx context.Context, s dataset.Split, batch int,
 	f func(logits []float32, labels []int32) error) error {
-	if s.Len() == 0 {
-		return nil
+	order := make([]int32, s.Len())
+	for i := range order {
+		order[i] = int32(i)
 	}
-	size := len(s.Pixels) / s.Len()
-	for start := 0; start < s.Len(); start += batch {
-		if err := ctx.Err(); err != nil {
+	stream := s.Stream(ctx, order, batch, nil)
+	defer stream.Close()
+	d := i.trainer.Data
+	for {
+		b, err := stream.Next()
+		if err == io.EOF {
+			return nil
+		} else if err != nil {
 			return err
 		}
-		end := min(start+batch, s.Len())
-		pixels := s.Pixels[start*size : end*size]
-		if end-start < batch { // filled up with black, since another shape would be another program
-			pixels = append(make([]uint8, 0, batch*size), pixels...)[:batch*size]
-		}
+		// a smaller batch is filled up with black, since another shape would be another program
+		pixels := append(b.Pixels, make([]uint8, (batch-len(b.Labels))*d.Height*d.Width*d.Channels)...)
 		logits, err := i.Logits(pixels)
 		if err != nil {
 			return err
 		}
-		if err := f(logits[:(end-start)*i.trainer.Data.Classes], s.Labels[start:end]); err != nil {
+		n := 0
+		for k, label := range b.Labels {
+			if label >= 0 {
+				copy(logits[n*d.Classes:], logits[k*d.Classes:(k+1)*d.Classes])
+				b.Labels[n] = label
+				n++
+			}
+		}
+		if err := f(logits[:n*d.Classes], b.Labels[:n]); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
 // Time measures calls of [Inference.Logits] on these images, after three that do not count: at most a hundred, and

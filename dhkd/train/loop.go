@@ -139,6 +139,8 @@ func (t *Trainer) epoch(ctx context.Context, plan Plan, p *Progress, hooks Hooks
 	steps := t.steps(plan)
 	learningRate := MultiStep(plan.LearningRate, plan.Milestones, plan.Rate, epoch)
 	order := order(t.train.n, plan.Seed, epoch)
+	t.train.follow(order[min(p.Step*plan.BatchSize, t.train.n):], plan.BatchSize, plan.Seed, epoch)
+	defer t.train.unfollow()
 	for p.Step < steps {
 		batch := order[p.Step*plan.BatchSize : min((p.Step+1)*plan.BatchSize, t.train.n)]
 		start, compiling := time.Now(), t.compileTime

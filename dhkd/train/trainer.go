@@ -3,9 +3,9 @@
 package train
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/gomlx/compute"
@@ -59,13 +59,8 @@ type Trainer struct {
 	stepNodes        int // in the graph of the step that was compiled last
 }
 
-// split is a [dataset.Split] on the device.
-type split struct {
-	pixels, labels *tensors.Tensor
-	n              int
-}
-
-// New uploads the images and prepares the programs; they are compiled when first used. The state is that of seed 0.
+// New uploads the images, where they are in memory, and prepares the programs; they are compiled when first used. The state
+// is that of seed 0.
 func New(c Config) (t *Trainer, err error) {
 	defer catch(&err)
 	needs := c.Step.Method.Needs()
@@ -164,11 +159,8 @@ func (t *Trainer) Close() {
 			e.counts.Finalize()
 		}
 	}
-	for _, x := range []*tensors.Tensor{t.train.pixels, t.train.labels, t.test.pixels, t.test.labels} {
-		if x != nil {
-			_ = x.FinalizeAll() // nothing can be done about it
-		}
-	}
+	t.train.close()
+	t.test.close()
 	t.store.Finalize()
 }
 
@@ -176,7 +168,12 @@ func (t *Trainer) Close() {
 // step alone.
 func (t *Trainer) RunStep(indices []int32, learningRate float64, seed uint64, epoch, step int) (m Metrics, err error) {
 	defer catch(&err)
-	inputs := t.stepInputs(indices, learningRate, seed, epoch, step)
+	batch, free, err := t.train.batch(indices, seed, epoch)
+	if err != nil {
+		return nil, err
+	}
+	defer free()
+	inputs := t.stepInputs(batch, learningRate, seed, epoch, step)
 	if err := t.compile(t.step, inputs); err != nil {
 		return nil, err
 	}
@@ -200,13 +197,12 @@ func (t *Trainer) RunStep(indices []int32, learningRate float64, seed uint64, ep
 // number of nodes in its graph.
 func (t *Trainer) CompileStep(batchSize int) (nodes int, err error) {
 	defer catch(&err)
-	err = t.compile(t.step, t.stepInputs(make([]int32, batchSize), 0, 0, 0, 0))
+	err = t.compile(t.step, t.stepInputs(t.train.shaped(batchSize), 0, 0, 0, 0))
 	return t.stepNodes, err
 }
 
-func (t *Trainer) stepInputs(indices []int32, learningRate float64, seed uint64, epoch, step int) []any {
-	inputs := []any{t.train.pixels, t.train.labels, tensors.FromFlatDataAndDimensions(indices, len(indices)),
-		tensors.FromScalar(float32(learningRate))}
+func (t *Trainer) stepInputs(batch []any, learningRate float64, seed uint64, epoch, step int) []any {
+	inputs := append(slices.Clip(batch), tensors.FromScalar(float32(learningRate)))
 	if t.drawsRandom {
 		source := rand.NewPCG(seed, uint64(epoch)<<32|uint64(step))
 		inputs = append(inputs, tensors.FromFlatDataAndDimensions([]uint64{source.Uint64(), source.Uint64(), source.Uint64()}, 3))
@@ -266,8 +262,8 @@ const (
 
 // buildStep is the whole step as one program: gather, augment, normalise, teacher, student, losses, gradients, update.
 func (t *Trainer) buildStep(variables *model.Scope, inputs []*Node) *Node {
-	pixels, allLabels, indices, learningRate := inputs[0], inputs[1], ExpandAxes(inputs[2], -1), inputs[3]
-	rows := inputs[2] // of the teacher's logits
+	images, labels, indices := t.train.images(inputs)
+	rows, learningRate := indices, inputs[3] // of the teacher's logits
 	inputs = inputs[4:]
 	var rng *Node
 	in := StepInputs{LearningRate: learningRate, TrainLabels: t.Data.Train.Labels}
@@ -278,9 +274,8 @@ func (t *Trainer) buildStep(variables *model.Scope, inputs []*Node) *Node {
 		in.Epoch, inputs = inputs[0], inputs[1:]
 	}
 	if t.needs.Indices {
-		in.Indices = Squeeze(indices, -1)
+		in.Indices = indices
 	}
-	images, labels := Gather(pixels, indices), Gather(allLabels, indices)
 	if t.Pad > 0 {
 		var v view
 		rng, v = drawViews(rng, rows.Shape().Dim(0), t.Pad) // first of all that is drawn
@@ -324,14 +319,6 @@ func correct(logits, labels *Node) *Node {
 	hit := Equal(ArgMax(logits, -1, labels.DType()), labels)
 	finite := Not(LogicalAny(IsNaN(logits), -1))
 	return ConvertDType(And(hit, finite), dtypes.Float32)
-}
-
-func (t *Trainer) upload(s dataset.Split) (split, error) {
-	d := t.Data
-	n := s.Len()
-	pixels := tensors.FromFlatDataAndDimensions(s.Pixels, n, d.Height, d.Width, d.Channels)
-	labels := tensors.FromFlatDataAndDimensions(s.Labels, n)
-	return split{pixels, labels, n}, errors.Join(pixels.ToDevice(t.Backend, 0), labels.ToDevice(t.Backend, 0))
 }
 
 func (t *Trainer) imageShape() [3]int { return [3]int{t.Data.Height, t.Data.Width, t.Data.Channels} }

@@ -60,6 +60,10 @@ type ViewLogits struct {
 // NewViewLogits puts the network and the training images on the device.
 func NewViewLogits(backend compute.Backend, data *dataset.Set, n *Network, pad int) (_ *ViewLogits, err error) {
 	defer catch(&err)
+	if data.Train.Files != nil {
+		return nil, fmt.Errorf("the images of %s are decoded as they are needed, and their views are too many to be computed "+
+			"before: switch the cache of the teacher's logits off", data.Name)
+	}
 	t := &Trainer{Config: Config{Backend: backend, Data: data, Teacher: n, Pad: pad}, store: model.NewStore(),
 		compiled: map[string]bool{}}
 	l := &ViewLogits{trainer: t, batch: EvaluationBatch(data)}

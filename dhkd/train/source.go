@@ -1,0 +1,170 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/gomlx/compute"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
+)
+
+// split is a [dataset.Split] for programs. A program's first three inputs are a batch of it: of images in memory all pixels
+// and all labels, which stay on the device, and the batch's indices; of files the batch's own pixels, labels and indices,
+// which are decoded and uploaded while the step before runs.
+type split struct {
+	data    dataset.Split
+	backend compute.Backend
+	shape   [3]int // of an image
+	n       int
+	pixels  *tensors.Tensor // nil when streamed
+	labels  *tensors.Tensor
+	feed    *feed // of the epoch in progress, when streamed
+}
+
+func (t *Trainer) upload(s dataset.Split) (split, error) {
+	made := split{data: s, backend: t.Backend, shape: t.imageShape(), n: s.Len()}
+	if made.streamed() {
+		return made, nil
+	}
+	made.pixels = made.tensor(s.Pixels, s.Len())
+	made.labels = tensors.FromFlatDataAndDimensions(s.Labels, s.Len())
+	return made, errors.Join(made.pixels.ToDevice(t.Backend, 0), made.labels.ToDevice(t.Backend, 0))
+}
+
+func (s *split) streamed() bool { return s.data.Files != nil }
+
+func (s *split) tensor(pixels []uint8, n int) *tensors.Tensor {
+	return tensors.FromFlatDataAndDimensions(pixels, n, s.shape[0], s.shape[1], s.shape[2])
+}
+
+// images are those of a batch, uint8 [N, H, W, C], and their labels and indices, [N], in the graph of a program.
+func (s *split) images(inputs []*Node) (images, labels, indices *Node) {
+	if s.streamed() {
+		return inputs[0], inputs[1], inputs[2]
+	}
+	at := ExpandAxes(inputs[2], -1)
+	return Gather(inputs[0], at), Gather(inputs[1], at), inputs[2]
+}
+
+// batch are a program's inputs for a batch of training images, which free releases. Those of files are the next of what
+// [split.follow] announced, or are read now.
+func (s *split) batch(indices []int32, seed uint64, epoch int) (inputs []any, free func(), err error) {
+	if !s.streamed() {
+		at := tensors.FromFlatDataAndDimensions(indices, len(indices))
+		return []any{s.pixels, s.labels, at}, func() {}, nil
+	}
+	f := s.feed
+	if f == nil || f.seed != seed || f.epoch != epoch || !f.next(indices) {
+		f = s.open(indices, len(indices), &dataset.Draw{Seed: seed, Epoch: epoch})
+		defer f.close()
+	}
+	b := <-f.ready
+	return b.inputs, b.free, b.err
+}
+
+// shaped are inputs of a batch's shapes, to compile for.
+func (s *split) shaped(n int) []any {
+	if s.streamed() {
+		return []any{s.tensor(make([]uint8, n*s.shape[0]*s.shape[1]*s.shape[2]), n),
+			tensors.FromFlatDataAndDimensions(make([]int32, n), n), tensors.FromFlatDataAndDimensions(make([]int32, n), n)}
+	}
+	return []any{s.pixels, s.labels, tensors.FromFlatDataAndDimensions(make([]int32, n), n)}
+}
+
+// follow announces the batches that an epoch will ask for. The caller ends it with unfollow.
+func (s *split) follow(order []int32, size int, seed uint64, epoch int) {
+	if s.streamed() {
+		s.feed = s.open(order, size, &dataset.Draw{Seed: seed, Epoch: epoch})
+	}
+}
+
+func (s *split) unfollow() {
+	if s.feed != nil {
+		s.feed.close()
+		s.feed = nil
+	}
+}
+
+func (s *split) close() {
+	s.unfollow()
+	for _, x := range []*tensors.Tensor{s.pixels, s.labels} {
+		if x != nil {
+			_ = x.FinalizeAll() // nothing can be done about it
+		}
+	}
+}
+
+// feed uploads the batches of a stream, one ahead of its use.
+type feed struct {
+	stream *dataset.Stream
+	ready  chan fed
+	rest   []int32 // indices to come
+	seed   uint64
+	epoch  int
+}
+
+// fed is a batch on the device, or why there is none.
+type fed struct {
+	dataset.Batch
+	inputs []any
+	err    error
+}
+
+func (b fed) free() {
+	for _, x := range b.inputs {
+		_ = x.(*tensors.Tensor).FinalizeAll() // nothing can be done about it
+	}
+}
+
+func (s *split) open(order []int32, size int, draw *dataset.Draw) *feed {
+	f := &feed{stream: s.data.Stream(context.Background(), order, size, draw), ready: make(chan fed), rest: order}
+	if draw != nil {
+		f.seed, f.epoch = draw.Seed, draw.Epoch
+	}
+	go func() {
+		defer close(f.ready)
+		for {
+			b, err := f.stream.Next()
+			if err == io.EOF || errors.Is(err, context.Canceled) {
+				return
+			}
+			f.ready <- s.upload(b, err)
+		}
+	}()
+	return f
+}
+
+func (s *split) upload(b dataset.Batch, err error) fed {
+	if err != nil {
+		return fed{err: err}
+	}
+	n := len(b.Labels)
+	up := fed{Batch: b}
+	for _, x := range []*tensors.Tensor{s.tensor(b.Pixels, n), tensors.FromFlatDataAndDimensions(b.Labels, n),
+		tensors.FromFlatDataAndDimensions(b.Indices, n)} {
+		up.inputs = append(up.inputs, x)
+		up.err = errors.Join(up.err, x.ToDevice(s.backend, 0))
+	}
+	return up
+}
+
+// next says whether these images come next, and takes them off the list.
+func (f *feed) next(indices []int32) bool {
+	if len(f.rest) < len(indices) || !slices.Equal(f.rest[:len(indices)], indices) {
+		return false
+	}
+	f.rest = f.rest[len(indices):]
+	return true
+}
+
+func (f *feed) close() {
+	f.stream.Close()
+	for b := range f.ready {
+		b.free()
+	}
+}
