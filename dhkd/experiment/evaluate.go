@@ -99,7 +99,7 @@ func (c *Candidate) chooseData(metadata map[string]string) error {
 		return err
 	}
 	info := dataset.List()[i]
-	if c.file.Classes != info.Classes {
+	if info.Classes != 0 && c.file.Classes != info.Classes { // else the user's data say how many there are
 		return fmt.Errorf("the network has %d classes, data set %s has %d", c.file.Classes, info.Name, info.Classes)
 	}
 	if metadata["mean"] == "" && metadata["std"] == "" {
@@ -176,9 +176,18 @@ func (r *Runner) Evaluate(ctx context.Context, c *Candidate) (*record.Evaluation
 func latencies(ctx context.Context, inference *train.Inference, s dataset.Split, batch int) ([]record.Latency, error) {
 	var all []record.Latency
 	const budget = 5 * time.Second
-	size := len(s.Pixels) / s.Len()
 	for _, n := range slices.Compact([]int{1, batch}) {
-		calls, err := inference.Time(ctx, s.Pixels[:n*size], budget)
+		order := make([]int32, n)
+		for i := range order {
+			order[i] = int32(i)
+		}
+		stream := s.Stream(ctx, order, n, nil)
+		images, err := stream.Next()
+		stream.Close()
+		if err != nil {
+			return nil, err
+		}
+		calls, err := inference.Time(ctx, images.Pixels, budget)
 		if err != nil {
 			return nil, err
 		}

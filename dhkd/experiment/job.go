@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -174,6 +175,9 @@ func (j *job) save(p *train.Progress, now bool) error {
 // fill brings the record up to date.
 func (j *job) fill(p *train.Progress) {
 	j.record.Epochs, j.record.Last, j.record.Best = p.Epochs, len(p.Epochs), 0
+	skipped := slices.Concat(j.record.Data.Skipped, j.trainer.Data.Train.Files.Bad()) // those of before an interruption too
+	slices.Sort(skipped)
+	j.record.Data.Skipped = slices.Compact(skipped)
 	best := -1.0
 	for _, e := range p.Epochs {
 		if top1, ok := e.Metrics[record.MetricStudentTest]; ok && top1 > best {
@@ -202,6 +206,10 @@ func (j *job) finish(p *train.Progress, err error) (*record.Record, error) {
 		return j.record, fmt.Errorf("%s: %w", title(j.recipe), err) // as it was saved last: it can be continued
 	default:
 		j.record.Status = record.Completed
+	}
+	if bad := j.trainer.Data.Train.Files.Bad(); len(bad) > 0 {
+		j.Progress.Note(fmt.Sprintf("%s: %d image files could not be read and were skipped, %s first; %s names all",
+			title(j.recipe), len(bad), bad[0], j.path(record.FileName)))
 	}
 	j.fill(p)
 	if saveErr := j.saveEnd(); saveErr != nil {
@@ -287,7 +295,12 @@ func (r *Runner) load(ctx context.Context, d record.Dataset) (*dataset.Set, erro
 	}
 	o := r.Data
 	o.Train, o.Test, o.Seed = d.Train, d.Test, d.Seed
+	o.View = dataset.View{Side: d.Side, Resize: d.Resize, MinArea: d.MinArea, MinAspect: d.MinAspect}
+	o.SkipBad = d.BadImages == "skip"
 	set, err := dataset.Load(ctx, d.Name, o)
+	if err == nil && set.Train.Files == nil && (o.View != dataset.View{} || d.BadImages != "") {
+		err = fmt.Errorf("%s is no folder of images: augment: resized-crop-flip, side, resize and bad_images are for those", set.Name)
+	}
 	if err == nil && d.Holdout > 0 {
 		set, err = set.Holdout(d.Holdout)
 	}

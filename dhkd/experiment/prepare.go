@@ -49,7 +49,7 @@ func (r *Runner) prepare(ctx context.Context, set *dataset.Set, recipe record.Re
 	config := train.Config{
 		Backend: r.Device.Backend, Data: set, Pad: recipe.Dataset.Pad,
 		Step: train.Step{Model: student, Method: method,
-			SGD: train.SGD{Momentum: o.Momentum, WeightDecay: o.WeightDecay, ClipNorm: o.ClipNorm}},
+			SGD: train.SGD{Momentum: o.Momentum, WeightDecay: o.WeightDecay, ClipNorm: o.ClipNorm, Steps: o.StepsPerBatch}},
 	}
 	views, err := cachedViews(recipe, method.Needs(), set.Train.Len(), set.Classes)
 	if err != nil {
@@ -177,5 +177,6 @@ func describe(set *dataset.Set, d record.Dataset) record.Data {
 	return record.Data{
 		Name: set.Name, Classes: set.Classes, Shape: [3]int{set.Channels, set.Height, set.Width},
 		Train: set.Train.Len(), Test: set.Test.Len(), Evaluation: evaluation, SHA256: set.SHA256,
+		Skipped: set.Train.Files.Bad(),
 	}
 }

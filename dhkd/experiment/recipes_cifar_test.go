@@ -141,7 +141,7 @@ func TestCIFARSteps(t *testing.T) {
 		all := record.Recipe{Experiment: e.Name, Name: "all methods", Method: record.Method{Name: "ce"}}
 		for _, run := range e.Runs {
 			if i == 0 {
-				traceStep(t, run.Recipe)
+				traceStep(t, run.Recipe, 32, 100)
 			} else if r := run.Recipe; r.Teacher != nil && r.Method.With == nil && // a combination's parts are runs too
 				r.Model.Head == "" && r.Method.Name != "dhkd-detached" { // neither goes with all others
 				all.Teacher, all.Model = r.Teacher, r.Model // the last one's: with an auxiliary head
@@ -149,13 +149,13 @@ func TestCIFARSteps(t *testing.T) {
 			}
 		}
 		if i > 0 {
-			traceStep(t, all)
+			traceStep(t, all, 32, 100)
 		}
 	}
 }
 
-// traceStep builds the graph of a recipe's step for two images, on the Go backend, and does not compile it.
-func traceStep(t *testing.T, r record.Recipe) {
+// traceStep builds the graph of a recipe's step for two images of that side, on the Go backend, and does not compile it.
+func traceStep(t *testing.T, r record.Recipe, side, classes int) {
 	t.Helper()
 	defer func() {
 		if e := recover(); e != nil {
@@ -164,7 +164,7 @@ func traceStep(t *testing.T, r record.Recipe) {
 	}()
 	method, err := distill.New(r.Method)
 	check(t, err)
-	student, err := model(r.Model, 100)
+	student, err := model(r.Model, classes)
 	check(t, err)
 	g := graph.NewGraph(devicetest.Go(t).Backend, r.Name)
 	defer g.Finalize()
@@ -176,14 +176,14 @@ func traceStep(t *testing.T, r record.Recipe) {
 		return graph.Parameter(g, name, shapes.Make(dtype, dims...))
 	}
 	in := train.StepInputs{
-		Images: input("images", dtypes.Float32, 2, 32, 32, 3), Labels: input("labels", dtypes.Int32, 2),
+		Images: input("images", dtypes.Float32, 2, side, side, 3), Labels: input("labels", dtypes.Int32, 2),
 		LearningRate: input("rate", dtypes.Float32), RNG: input("rng", dtypes.Uint64, 3), Epoch: input("epoch", dtypes.Float32),
 		Indices: input("indices", dtypes.Int32, 2), TrainLabels: []int32{0, 1, 2, 3},
 	}
 	if r.Teacher != nil {
-		teacher, err := model(record.Model{Name: r.Teacher.Model, AuxHead: "none"}, 100)
+		teacher, err := model(record.Model{Name: r.Teacher.Model, AuxHead: "none"}, classes)
 		check(t, err)
 		in.Teacher = teacher.Forward(nn.New(variables.At("teacher"), nn.Options{Undrawn: true}), in.Images)
 	}
-	train.Step{Model: student, Method: method}.Build(variables, 1, in)
+	train.Step{Model: student, Method: method, SGD: train.SGD{Steps: r.Optimizer.StepsPerBatch}}.Build(variables, 1, in)
 }

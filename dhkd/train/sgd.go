@@ -15,6 +15,8 @@ type SGD struct {
 	Momentum    float64
 	WeightDecay float64
 	ClipNorm    float64 // limit of the global norm of the gradient, before weight decay; 0 = none
+	// Steps is how many times each batch's gradient is applied; 0 = once.
+	Steps int
 }
 
 // update sets the new values of the parameters and their momenta, which start at zero and live in the scope given.
@@ -24,9 +26,12 @@ func (o SGD) update(momenta *model.Scope, trained parameters, gradients []*Node,
 		if momentum == nil {
 			momentum = momenta.VariableWithValue(trained.names[i], tensors.FromShape(p.Shape())).SetTrainable(false)
 		}
-		w := p.NodeValue(learningRate)
-		v := Add(MulScalar(momentum.NodeValue(learningRate), o.Momentum), Add(gradients[i], MulScalar(w, o.WeightDecay)))
+		w, v := p.NodeValue(learningRate), momentum.NodeValue(learningRate)
+		for range max(1, o.Steps) {
+			v = Add(MulScalar(v, o.Momentum), Add(gradients[i], MulScalar(w, o.WeightDecay)))
+			w = Sub(w, Mul(learningRate, v))
+		}
 		momentum.SetNodeValue(v)
-		p.SetNodeValue(Sub(w, Mul(learningRate, v)))
+		p.SetNodeValue(w)
 	}
 }

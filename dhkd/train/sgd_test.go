@@ -11,7 +11,8 @@ import (
 
 // TestSGD runs updates with moving gradients and learning rates against the same written as a loop.
 func TestSGD(t *testing.T) {
-	for _, sgd := range []SGD{{}, {Momentum: 0.9}, {WeightDecay: 5e-4}, {Momentum: 0.9, WeightDecay: 0.1}} {
+	for _, sgd := range []SGD{{}, {Momentum: 0.9}, {WeightDecay: 5e-4}, {Momentum: 0.9, WeightDecay: 0.1},
+		{Momentum: 0.9, WeightDecay: 0.1, Steps: 2}} {
 		onBackends(t, func(t *testing.T, backend compute.Backend) {
 			store := model.NewStore()
 			w := []float64{1, -2, 0.5}
@@ -33,8 +34,10 @@ func TestSGD(t *testing.T) {
 				learningRate := 0.1 / float64(1+step/2)
 				for i := range w {
 					gradient[i] = math.Sin(float64(step*len(w) + i))
-					v[i] = sgd.Momentum*v[i] + gradient[i] + sgd.WeightDecay*w[i]
-					w[i] -= learningRate * v[i]
+					for range max(1, sgd.Steps) {
+						v[i] = sgd.Momentum*v[i] + gradient[i] + sgd.WeightDecay*w[i]
+						w[i] -= learningRate * v[i]
+					}
 				}
 				if _, err := exec.Call(gradient, learningRate); err != nil {
 					t.Fatal(err)

@@ -65,6 +65,7 @@ func (dataVerifyCmd) Help() string {
 
   dhkd data verify
   dhkd data verify cifar-100 --dir ~/Downloads/cifar-100-binary.tar.gz
+  dhkd data verify imagenet --dir /data/ILSVRC2012    # decodes every image and names the bad ones
 
 ` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitInterrupted)
 }
@@ -122,6 +123,8 @@ func printFiles(w io.Writer, report dataset.Report) {
 		switch {
 		case f.Problem != "":
 			state, about = "FAIL", f.Problem
+		case f.Images > 0:
+			state, about = "own", fmt.Sprintf("%d images of %d classes, SHA-256 of their names %s", f.Images, f.Classes, f.SHA256)
 		case f.Want == "":
 			state = "own" // nothing published to compare it with
 		}

@@ -227,8 +227,11 @@ func (c *listDatasetsCmd) Run(out output) error {
 	}
 	return table(out.stdout, "data set\tclasses\ttrain\ttest\tshape\tfound", func(w io.Writer) {
 		for _, i := range infos {
-			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%dx%dx%d\t%s\n", i.Name, i.Classes, i.Train, i.Test,
-				i.Shape[0], i.Shape[1], i.Shape[2], foundOr(i))
+			counts := fmt.Sprintf("%d\t%d\t%d", i.Classes, i.Train, i.Test)
+			if i.Classes == 0 {
+				counts = "yours\tyours\tyours"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%dx%dx%d\t%s\n", i.Name, counts, i.Shape[0], i.Shape[1], i.Shape[2], foundOr(i))
 		}
 	})
 }

@@ -32,13 +32,21 @@ type Recipe struct {
 
 // Dataset names the images.
 type Dataset struct {
-	Name    string `yaml:"name" json:"name"`       // "fashion-pairs-100", "fashion-mnist", "cifar-100"
+	Name    string `yaml:"name" json:"name"`       // "fashion-pairs-100", "cifar-100", "imagenet"
 	Train   int    `yaml:"train" json:"train"`     // training images; 0 = all
 	Holdout int    `yaml:"holdout" json:"holdout"` // the last so many of them are evaluated in place of the test set
 	Test    int    `yaml:"test" json:"test"`       // test images; 0 = all
 	Seed    uint64 `yaml:"seed" json:"seed"`       // seed of the pairing (fashion-pairs-100)
-	Augment string `yaml:"augment" json:"augment"` // "none" or "crop-flip"
+	Augment string `yaml:"augment" json:"augment"` // "none", "crop-flip", or "resized-crop-flip" of images of any size
 	Pad     int    `yaml:"pad" json:"pad"`         // zero padding of the crop, in pixels
+	// Of folders of images, of any size:
+	Side   int `yaml:"side,omitempty" json:"side,omitempty"`     // of the squares that the network sees; 0 = 224
+	Resize int `yaml:"resize,omitempty" json:"resize,omitempty"` // shorter side before the centre is evaluated; 0 = 8/7 of side
+	// Crops that are resized are at least MinArea of the image, with a ratio of width to height of MinAspect to 1/MinAspect.
+	MinArea   float64 `yaml:"min_area,omitempty" json:"min_area,omitempty"`
+	MinAspect float64 `yaml:"min_aspect,omitempty" json:"min_aspect,omitempty"`
+	// BadImages says what an unreadable file does: "stop" (also if empty), or "skip", which the record counts.
+	BadImages string `yaml:"bad_images,omitempty" json:"bad_images,omitempty"`
 }
 
 // Model names a network of the zoo.
@@ -112,6 +120,8 @@ type Optimizer struct {
 	Momentum     float64 `yaml:"momentum" json:"momentum"`
 	WeightDecay  float64 `yaml:"weight_decay" json:"weight_decay"`
 	ClipNorm     float64 `yaml:"clip_norm,omitempty" json:"clip_norm,omitempty"` // of the global gradient; 0 = none
+	// StepsPerBatch is how many times each batch's gradient is applied; 0 = once.
+	StepsPerBatch int `yaml:"steps_per_batch,omitempty" json:"steps_per_batch,omitempty"`
 }
 
 // Schedule multiplies the learning rate by Rate in every epoch after each milestone (epochs count from 1).

@@ -93,6 +93,8 @@ type Data struct {
 	Test       int               `json:"test"`
 	Evaluation string            `json:"evaluation"` // "test" or "holdout"
 	SHA256     map[string]string `json:"sha256"`     // source file name -> digest
+	// Skipped are the image files that could not be read, by name.
+	Skipped []string `json:"skipped,omitempty"`
 }
 
 // TeacherRef identifies the teacher that a student learnt from.

@@ -12,10 +12,11 @@ import (
 // The values that a recipe may name. Models and methods have registries of their own, see [Names].
 var (
 	Profiles     = []string{"paper", "offline", "smoke"}
-	Augmentation = []string{"none", "crop-flip"}
+	Augmentation = []string{"none", "crop-flip", "resized-crop-flip"}
 	Heads        = []string{"linear", "nonlinear"}
 	AuxHeads     = []string{"none", "linear", "nonlinear"}
 	OnNonFinite  = []string{"stop", "continue"}
+	OnBadImages  = []string{"stop", "skip"}
 	Caches       = []string{CacheNone, CacheViews, CacheAuto}
 )
 
@@ -90,6 +91,18 @@ func (r Recipe) check(known Names) *problem {
 	oneOf("dataset.augment", r.Dataset.Augment, Augmentation)
 	require(r.Dataset.Pad >= 0 && r.Dataset.Pad <= 64, "dataset.pad", "must be 0 to 64 pixels, is %d", r.Dataset.Pad)
 	require(r.Dataset.Pad == 0 || r.Dataset.Augment == "crop-flip", "dataset.pad", "needs augment: crop-flip")
+	d, resized := r.Dataset, r.Dataset.Augment == "resized-crop-flip"
+	require(d.Side >= 0 && d.Side <= 4096, "dataset.side", "must be 0 to 4096 pixels, is %d", d.Side)
+	require(d.Resize == 0 || d.Side > 0 && d.Resize >= d.Side && d.Resize <= 8192, "dataset.resize",
+		"must be at least dataset.side, and at most 8192 pixels, is %d", d.Resize)
+	share := func(path string, value float64) {
+		require(!resized || value > 0 && value <= 1, path, "must be greater than 0 and at most 1, is %g", value)
+		require(resized || value == 0, path, "needs augment: resized-crop-flip")
+	}
+	share("dataset.min_area", d.MinArea)
+	share("dataset.min_aspect", d.MinAspect)
+	require(d.BadImages == "" || slices.Contains(OnBadImages, d.BadImages), "dataset.bad_images", "unknown name %q; %s",
+		d.BadImages, suggest(d.BadImages, OnBadImages))
 
 	if r.Teacher != nil {
 		if t := r.Teacher; t.Weights == "" {
@@ -120,6 +133,8 @@ func (r Recipe) check(known Names) *problem {
 		"must be at least 0 and less than 1, is %g", r.Optimizer.Momentum)
 	atLeast("optimizer.weight_decay", r.Optimizer.WeightDecay, 0)
 	atLeast("optimizer.clip_norm", r.Optimizer.ClipNorm, 0)
+	require(r.Optimizer.StepsPerBatch >= 0 && r.Optimizer.StepsPerBatch <= 10, "optimizer.steps_per_batch",
+		"must be 0 to 10, is %d", r.Optimizer.StepsPerBatch)
 
 	count("schedule.epochs", r.Schedule.Epochs, 1)
 	for i, m := range r.Schedule.Milestones {
