@@ -55,6 +55,13 @@ func (r *Runner) prepare(ctx context.Context, set *dataset.Set, recipe record.Re
 	if err != nil {
 		return nil, nil, err
 	}
+	if set.Train.Files != nil && recipe.Teacher != nil {
+		if recipe.Teacher.Cache == record.CacheViews {
+			return nil, nil, fmt.Errorf("teacher.cache: views is for images in memory, those of %s are decoded as they are needed: "+
+				"choose none", set.Name)
+		}
+		views = 0
+	}
 	o.LearningRate = 0
 	key, err := json.Marshal([]any{recipe.Dataset, recipe.Model, recipe.Method, o, digest, views})
 	if err != nil {

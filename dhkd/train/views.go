@@ -61,8 +61,7 @@ type ViewLogits struct {
 func NewViewLogits(backend compute.Backend, data *dataset.Set, n *Network, pad int) (_ *ViewLogits, err error) {
 	defer catch(&err)
 	if data.Train.Files != nil {
-		return nil, fmt.Errorf("the images of %s are decoded as they are needed, and their views are too many to be computed "+
-			"before: switch the cache of the teacher's logits off", data.Name)
+		return nil, fmt.Errorf("the views of images are computed of sets in memory: %s is decoded as it is needed", data.Name)
 	}
 	t := &Trainer{Config: Config{Backend: backend, Data: data, Teacher: n, Pad: pad}, store: model.NewStore(),
 		compiled: map[string]bool{}}
