@@ -45,6 +45,9 @@ func load(p Plugin, options string) (backend compute.Backend, api string, err er
 	if err != nil {
 		return nil, "", err
 	}
+	if p.Kind == "cpu" {
+		keepPrograms(p)
+	}
 	backend, err = xla.New(name + "," + options)
 	return backend, version(plugin), err
 }
