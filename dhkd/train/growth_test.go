@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
@@ -62,9 +61,8 @@ func stepNodes(t *testing.T, m record.Method, student string) int {
 	defer g.Finalize()
 	model.SetStore(g, trainer.store)
 	var inputs []*graph.Node
-	for i, x := range trainer.stepInputs(make([]int32, 4), 0.1, 0, 0, 0) {
-		shape := shapes.Make(x.(*tensors.Tensor).DType(), x.(*tensors.Tensor).Shape().Dimensions...)
-		inputs = append(inputs, graph.Parameter(g, strconv.Itoa(i), shape))
+	for i, x := range trainer.stepInputs(trainer.train.shaped(4), 0.1, 0, 0, 0) {
+		inputs = append(inputs, graph.Parameter(g, strconv.Itoa(i), x.(*tensors.Tensor).Shape()))
 	}
 	trainer.buildStep(trainer.store.RootScope(), inputs)
 	return len(g.Nodes())

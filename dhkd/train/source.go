@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
@@ -26,14 +27,18 @@ type split struct {
 	feed    *feed // of the epoch in progress, when streamed
 }
 
-func (t *Trainer) upload(s dataset.Split) (split, error) {
-	made := split{data: s, backend: t.Backend, shape: t.imageShape(), n: s.Len()}
+func (t *Trainer) upload(s dataset.Split) (made split, err error) {
+	made = split{data: s, backend: t.Backend, shape: t.imageShape(), n: s.Len()}
 	if made.streamed() {
 		return made, nil
 	}
-	made.pixels = made.tensor(s.Pixels, s.Len())
+	// Straight to the device: by way of a tensor on the host there would be one copy more.
+	shape := shapeOf(dtypes.Uint8, s.Len(), made.shape[0], made.shape[1], made.shape[2])
+	if made.pixels, err = tensors.FromRaw(t.Backend, 0, shape, s.Pixels); err != nil {
+		return made, err
+	}
 	made.labels = tensors.FromFlatDataAndDimensions(s.Labels, s.Len())
-	return made, errors.Join(made.pixels.ToDevice(t.Backend, 0), made.labels.ToDevice(t.Backend, 0))
+	return made, made.labels.ToDevice(t.Backend, 0)
 }
 
 func (s *split) streamed() bool { return s.data.Files != nil }
