@@ -46,6 +46,9 @@ type Runner struct {
 	// set is another.
 	AcceptTeacher bool
 
+	// Stages is what the runner has done so far: data that it loaded, and runs that were not there yet.
+	Stages []Stage
+
 	data       *dataset.Set
 	dataKey    string
 	trainer    *train.Trainer
@@ -53,6 +56,13 @@ type Runner struct {
 	teacher    *teacherFile       // of the last run that had one
 	logits     *viewLogits        // of the last teacher whose logits were computed before
 	checked    map[string]float64 // accuracies that were compared with published ones, by SHA-256
+}
+
+// Stage is a part of a runner's work and the time it took: in all, and of a run in compiling programs (or loading kept
+// ones), in training steps and in evaluating. The rest of a run is setting up, the teacher's evaluation and writing files.
+type Stage struct {
+	Name                          string
+	All, Compile, Train, Evaluate time.Duration
 }
 
 // Progress shows how runs get on.

@@ -31,6 +31,7 @@ type job struct {
 	events   *tensorboard.Writer
 	started  time.Time
 	lastSave time.Time
+	stage    Stage // with what the trainer and the record had spent before, negative
 }
 
 func (j *job) path(name string) string { return filepath.Join(j.dir, name) }
@@ -53,6 +54,7 @@ func (j *job) run(ctx context.Context) (*record.Record, error) {
 		j.Progress.Done("")
 		return nil, fmt.Errorf("%s: %w", title(j.recipe), err)
 	}
+	j.spend(p, -1)
 	j.Progress.Step(progress.Update{Run: title(j.recipe), Epoch: len(p.Epochs) + 1, Epochs: j.recipe.Schedule.Epochs,
 		Elapsed: time.Since(j.started), Phase: "compile"})
 	err = j.trainer.Fit(ctx, j.plan(), p, train.Hooks{
@@ -71,14 +73,17 @@ func (j *job) setUp(ctx context.Context) error {
 	if _, err := os.Stat(j.path(CheckpointFile)); errors.Is(err, fs.ErrNotExist) {
 		j.record = nil // nothing to go on from
 	}
+	loading := time.Now()
 	set, err := j.load(ctx, j.recipe.Dataset)
 	if err != nil {
 		return err
 	}
+	j.stage.All -= time.Since(loading)
 	var teacher *teacherFile
 	if j.trainer, teacher, err = j.prepare(ctx, set, j.recipe); err != nil {
 		return err
 	}
+	j.stage.Compile -= j.trainer.CompileTime()
 	if err := j.trainer.Reset(j.recipe.Seed); err != nil {
 		return err
 	}
@@ -192,8 +197,22 @@ func (j *job) fill(p *train.Progress) {
 	j.record.Finished = time.Now().UTC().Truncate(time.Second)
 }
 
+// spend adds what the run has spent in training and in evaluating to its stage, or subtracts it.
+func (j *job) spend(p *train.Progress, sign float64) {
+	add := func(to *time.Duration, seconds float64) { *to += time.Duration(sign * seconds * float64(time.Second)) }
+	add(&j.stage.Train, p.StepSeconds)
+	add(&j.stage.Evaluate, p.TrainSeconds-p.StepSeconds)
+}
+
 // finish records how the run ended.
 func (j *job) finish(p *train.Progress, err error) (*record.Record, error) {
+	defer func() {
+		j.spend(p, 1)
+		j.stage.Name = title(j.recipe)
+		j.stage.Compile += j.trainer.CompileTime()
+		j.stage.All += time.Since(j.started)
+		j.Stages = append(j.Stages, j.stage)
+	}()
 	var nonFinite *train.NonFiniteError
 	switch {
 	case errors.Is(err, train.ErrInterrupted):
@@ -293,6 +312,7 @@ func (r *Runner) load(ctx context.Context, d record.Dataset) (*dataset.Set, erro
 	if r.data != nil && r.dataKey == key {
 		return r.data, nil
 	}
+	start := time.Now()
 	o := r.Data
 	o.Train, o.Test, o.Seed = d.Train, d.Test, d.Seed
 	o.View = dataset.View{Side: d.Side, Resize: d.Resize, MinArea: d.MinArea, MinAspect: d.MinAspect}
@@ -308,6 +328,7 @@ func (r *Runner) load(ctx context.Context, d record.Dataset) (*dataset.Set, erro
 		return nil, err
 	}
 	r.data, r.dataKey = set, key
+	r.Stages = append(r.Stages, Stage{Name: "data " + d.Name, All: time.Since(start)})
 	return set, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"text/tabwriter"
 	"time"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment"
@@ -58,22 +59,30 @@ func (c *demoCmd) Run(ctx context.Context, out output) error {
 	if err != nil {
 		return err
 	}
+	reporting := time.Now()
 	dir := filepath.Join(c.Out, quickstart)
 	files, err := report.Write(dir, records, report.Options{Title: e.Title, Commands: []string{"make demo"}})
 	if err != nil {
 		return err
 	}
+	stages := append(r.Stages, experiment.Stage{Name: "report", All: time.Since(reporting)})
 	var notebook string
 	if !c.NoNotebook {
+		starting := time.Now()
 		if notebook, err = c.runNotebook(ctx, out, dir); err != nil {
 			return err
 		}
+		stages = append(stages, experiment.Stage{Name: "notebook", All: time.Since(starting)})
 	}
 	if c.JSON {
-		return out.jsonLine(map[string]any{"report": files.Report, "figures": files.Figures, "notebook": notebook})
+		return out.jsonLine(map[string]any{"report": files.Report, "figures": files.Figures, "notebook": notebook,
+			"stages": seconds(stages)})
 	}
 	fmt.Fprintln(out.stdout)
 	if err := report.Text(out.stdout, records); err != nil {
+		return err
+	}
+	if err := showStages(out.stdout, stages); err != nil {
 		return err
 	}
 	fmt.Fprintf(out.stdout, "\nDone in %s.\n  report    %s\n  figures   %s\n  records   %s\n", since(start), files.Report,
@@ -82,6 +91,29 @@ func (c *demoCmd) Run(ctx context.Context, out output) error {
 		fmt.Fprintf(out.stdout, "  notebook  %s (\"make lab\" opens JupyterLab)\n", notebook)
 	}
 	return nil
+}
+
+// showStages prints the time that each stage took.
+func showStages(w io.Writer, stages []experiment.Stage) error {
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "\nSeconds\tall\tcompile\ttrain\tevaluate\t")
+	for _, s := range stages {
+		fmt.Fprintf(t, "%s\t%.1f\t", s.Name, s.All.Seconds())
+		if s.Train > 0 {
+			fmt.Fprintf(t, "%.1f\t%.1f\t%.1f\t", s.Compile.Seconds(), s.Train.Seconds(), s.Evaluate.Seconds())
+		}
+		fmt.Fprintln(t)
+	}
+	return t.Flush()
+}
+
+// seconds are the stages for JSON.
+func seconds(stages []experiment.Stage) (all []map[string]any) {
+	for _, s := range stages {
+		all = append(all, map[string]any{"name": s.Name, "seconds": s.All.Seconds(), "compile": s.Compile.Seconds(),
+			"train": s.Train.Seconds(), "evaluate": s.Evaluate.Seconds()})
+	}
+	return all
 }
 
 // runNotebook sets Jupyter up where it is missing and runs the quick start on the demo's records.

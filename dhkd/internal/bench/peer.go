@@ -69,6 +69,7 @@ func (h house) start(ctx context.Context, w way, j job) (*peer, error) {
 			return nil, err
 		}
 		p.process = exec.CommandContext(ctx, self, "worker", string(definition))
+		p.process.Env = append(os.Environ(), "DHKD_COMPILE_CACHE=off") // the time to compile is measured
 	} else {
 		p.process = exec.CommandContext(ctx, h.python, "-W", "ignore", filepath.Join(h.dir, w.program), string(definition))
 		p.process.Env = append(os.Environ(), "TORCHINDUCTOR_CACHE_DIR="+filepath.Join(h.dir, "inductor"))
