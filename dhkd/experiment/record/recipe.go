@@ -38,7 +38,7 @@ type Dataset struct {
 	Test    int    `yaml:"test" json:"test"`       // test images; 0 = all
 	Seed    uint64 `yaml:"seed" json:"seed"`       // seed of the pairing (fashion-pairs-100)
 	Augment string `yaml:"augment" json:"augment"` // "none", "crop-flip", or "resized-crop-flip" of images of any size
-	Pad     int    `yaml:"pad" json:"pad"`         // zero padding of the crop, in pixels
+	Pad     int    `yaml:"pad" json:"pad"`         // zero padding of the crop in pixels, at least 1 for crop-flip
 	// Of folders of images, of any size:
 	Side   int `yaml:"side,omitempty" json:"side,omitempty"`     // of the squares that the network sees; 0 = 224
 	Resize int `yaml:"resize,omitempty" json:"resize,omitempty"` // shorter side before the centre is evaluated; 0 = 8/7 of side

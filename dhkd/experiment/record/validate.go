@@ -91,6 +91,8 @@ func (r Recipe) check(known Names) *problem {
 	oneOf("dataset.augment", r.Dataset.Augment, Augmentation)
 	require(r.Dataset.Pad >= 0 && r.Dataset.Pad <= 64, "dataset.pad", "must be 0 to 64 pixels, is %d", r.Dataset.Pad)
 	require(r.Dataset.Pad == 0 || r.Dataset.Augment == "crop-flip", "dataset.pad", "needs augment: crop-flip")
+	require(r.Dataset.Pad > 0 || r.Dataset.Augment != "crop-flip", "dataset.augment",
+		"crop-flip needs dataset.pad of at least 1: without a margin there is nothing to crop, and nothing is flipped")
 	d, resized := r.Dataset, r.Dataset.Augment == "resized-crop-flip"
 	require(d.Side >= 0 && d.Side <= 4096, "dataset.side", "must be 0 to 4096 pixels, is %d", d.Side)
 	require(d.Resize == 0 || d.Side > 0 && d.Resize >= d.Side && d.Resize <= 8192, "dataset.resize",
