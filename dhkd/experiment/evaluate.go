@@ -55,9 +55,6 @@ func OpenCandidate(path string, o EvaluateOptions) (c *Candidate, err error) {
 	if c.network, metadata, err = LoadNetwork(path); err != nil {
 		return nil, err
 	}
-	if lacks := metadata[incompleteKey]; lacks != "" {
-		return nil, fmt.Errorf("%s cannot be evaluated: %s; its accuracy is in the run's record", path, lacks)
-	}
 	m := c.network.Model
 	if o.Head == record.AuxHead && m.AuxHead == "none" {
 		return nil, fmt.Errorf("%s: its %s has no auxiliary head", path, m.Name)
@@ -159,7 +156,7 @@ func (r *Runner) Evaluate(ctx context.Context, c *Candidate) (*record.Evaluation
 	if e.Parameters, e.InferenceParameters, err = inference.Parameters(); err != nil {
 		return nil, err
 	}
-	if e.Head == record.MainHead { // the description is of the main head
+	if e.Head == record.MainHead && c.network.Predictor == nil { // the description is of the main head
 		d, err := c.network.Model.Describe(r.Device.Backend, [3]int{set.Height, set.Width, set.Channels})
 		if err != nil {
 			return nil, err

@@ -111,7 +111,7 @@ func WeightsPath(dir string, r record.Recipe) string {
 
 // saveWeights writes the trained network with what is needed to use and to judge it.
 func (j *job) saveWeights() error {
-	values, err := j.trainer.StudentWeights()
+	network, err := j.trainer.Network()
 	if err != nil {
 		return err
 	}
@@ -124,14 +124,10 @@ func (j *job) saveWeights() error {
 	metadata := map[string]string{
 		"dataset": j.record.Data.Name, "mean": mean, "std": std, "test_top1": strconv.FormatFloat(top1, 'f', -1, 64), "recipe": string(recipe),
 	}
-	if distill.PredictorOf(j.trainer.Step.Method) != nil {
-		metadata[incompleteKey] = "the network that test_top1 is of has this student's backbone alone: its other parts are the " +
-			"modules of method " + j.trainer.Step.Method.Name() + " and a part of the teacher, which are not in this file"
-	}
-	return train.SaveNetwork(j.path(WeightsFile), &train.Network{Model: j.trainer.Step.Model, Weights: values}, metadata)
+	return train.SaveNetwork(j.path(WeightsFile), network, metadata)
 }
 
-// incompleteKey is the key, in a file's metadata, of what the network lacks that the file's accuracy is of.
+// incompleteKey is the key, in the metadata of older files, of what the network lacks that the file's accuracy is of.
 const incompleteKey = "incomplete"
 
 func channels(v []float32) string {
@@ -160,7 +156,35 @@ func LoadNetwork(path string) (n *train.Network, metadata map[string]string, err
 				cmp.Or(err, errors.New("the file is damaged or was changed")))
 		}
 	}
-	return &train.Network{Model: m, Weights: values}, metadata, nil
+	if lacks := metadata[incompleteKey]; lacks != "" {
+		return nil, nil, fmt.Errorf("%s cannot be used: %s; its accuracy is in the run's record", path, lacks)
+	}
+	n = &train.Network{Model: m, Weights: values}
+	if metadata[weights.PredictorKey] != "" {
+		if n.Predictor, err = Predictor(metadata["recipe"], classes); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return n, metadata, nil
+}
+
+// Predictor is that of a network trained with a recipe, which is JSON from a file's metadata.
+func Predictor(recipe string, classes int) (p *train.Predictor, err error) {
+	var of record.Recipe
+	p = &train.Predictor{}
+	if err = json.Unmarshal([]byte(recipe), &of); err == nil {
+		p.Method, err = distill.New(of.Method)
+	}
+	if err == nil && (distill.PredictorOf(p.Method) == nil || of.Teacher == nil) {
+		err = errors.New("its student, or no teacher, is what predicts")
+	}
+	if err == nil {
+		p.Teacher, err = zoo.New(zoo.Config{Name: of.Teacher.Model, Classes: classes})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("recipe in the metadata does not say how modules of a method predict: %w", err)
+	}
+	return p, nil
 }
 
 func fileSHA256(path string) (string, error) {

@@ -70,9 +70,12 @@ func teacherWeights(dir string, recipe record.Recipe) string {
 }
 
 func loadTeacher(path, name string, set *dataset.Set) (*train.Network, error) {
-	n, _, err := LoadNetwork(path)
+	n, metadata, err := LoadNetwork(path)
 	if err != nil {
 		return nil, err
+	}
+	if err := (weights.Info{Architecture: n.Model.Name, Predictor: metadata[weights.PredictorKey]}).Alone(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if n.Model.Name != name || n.Model.Classes != set.Classes {
 		return nil, fmt.Errorf("%s holds a %s of %d classes, the recipe needs a %s of %d", path, n.Model.Name,

@@ -8,8 +8,6 @@ import (
 	"math"
 	"path/filepath"
 
-	"github.com/gomlx/gomlx/core/tensors"
-
 	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
@@ -77,6 +75,8 @@ func infoOf(e *teachers.Teacher) weights.Info {
 // fits checks what is said of a teacher against what the run needs.
 func (r *Runner) fits(info weights.Info, model string, set *dataset.Set) error {
 	switch {
+	case info.Alone() != nil:
+		return info.Alone()
 	case info.Architecture != "" && info.Architecture != model:
 		return fmt.Errorf("it is a %s, the recipe has teacher.model %s", info.Architecture, model)
 	case info.Classes != 0 && info.Classes != set.Classes:
@@ -136,10 +136,11 @@ func convert(t *teacherFile) (path string, err error) {
 		return "", err
 	}
 	path = filepath.Join(dir, "converted", t.sha256+"-"+t.network.Model.Name+".safetensors")
-	metadata := t.published.Metadata()
-	equal := func(a, b *tensors.Tensor) bool { return a.Equal(b) }
-	if n, have, err := LoadNetwork(path); err == nil && maps.Equal(have, metadata) &&
-		maps.EqualFunc(n.Weights, t.network.Weights, equal) {
+	metadata, err := t.network.Metadata(t.published.Metadata())
+	if err != nil {
+		return "", err
+	}
+	if _, have, err := LoadNetwork(path); err == nil && maps.Equal(have, metadata) { // which have the tensors' digest
 		return path, nil
 	}
 	return path, train.SaveNetwork(path, t.network, metadata)

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"strings"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
-	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 	"github.com/dhkd-lab/dhkd-go/dhkd/weights"
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
@@ -114,26 +112,4 @@ func (t *Trainer) LoadCheckpoint(path, run string, plan Plan) (*Progress, error)
 		p.Sums.Weighted = record.Metrics{}
 	}
 	return p, nil
-}
-
-// Metadata of a file with a network's weights.
-const weightsFormat = "dhkd-weights"
-
-// SaveNetwork writes a network's weights with what is needed to use and to check them: the keys of metadata are added to
-// the architecture and the tensors' digest.
-func SaveNetwork(path string, n *Network, metadata map[string]string) error {
-	digest, err := weights.Digest(n.Weights)
-	if err != nil {
-		return err
-	}
-	metadata = maps.Clone(metadata)
-	maps.Copy(metadata, map[string]string{
-		weights.DigestKey: digest,
-		"format":          weightsFormat, "version": "1", "architecture": n.Model.Name,
-		"classes": fmt.Sprint(n.Model.Classes), "head": string(n.Model.Head), "aux_head": string(n.Model.AuxHead),
-	})
-	if n.Model.Head == dhkd.LinearHead { // which needs no word
-		delete(metadata, "head")
-	}
-	return weights.SaveSafetensors(path, n.Weights, metadata)
 }

@@ -22,6 +22,7 @@ import (
 // Inference is a trained network on a device, for one of its heads: images in, logits out. It is not safe for
 // concurrent use.
 type Inference struct {
+	network *Network
 	trainer *Trainer // holds the variables; trains nothing
 	exec    *model.Exec
 	head    string
@@ -40,8 +41,8 @@ func NewInference(backend compute.Backend, data *dataset.Set, n *Network, head s
 	}
 	t := &Trainer{Config: Config{Backend: backend, Data: data, Step: Step{Model: n.Model}}, store: model.NewStore(),
 		compiled: map[string]bool{}}
-	made := &Inference{trainer: t, head: head}
-	if err = t.load(studentScope, n.Model, n.Weights); err == nil {
+	made := &Inference{network: n, trainer: t, head: head}
+	if err = t.load(studentScope, n); err == nil {
 		made.exec, err = model.NewExec(backend, t.store, made.forward)
 	}
 	if err != nil {
@@ -62,7 +63,7 @@ func (i *Inference) Close() {
 func (i *Inference) forward(variables *model.Scope, pixels *Node) *Node {
 	d := i.trainer.Data
 	images := Normalize(pixels, d.Mean, d.Std)
-	return i.logitsOf(i.trainer.Step.Model.Forward(nn.New(variables.At(studentScope), nn.Options{}), images))
+	return i.logitsOf(i.network.forward(variables, nn.Options{}, images))
 }
 
 func (i *Inference) logitsOf(out zoo.Outputs) *Node {
@@ -170,9 +171,8 @@ func (i *Inference) Parameters() (all, used int, err error) {
 	model.SetStore(g, t.store)
 	d := t.Data
 	images := Parameter(g, "images", shapes.Make(dtypes.Float32, 1, d.Height, d.Width, d.Channels))
-	scope := t.store.Scope("/" + studentScope)
 	needed := map[*Node]bool{}
-	pending := []*Node{i.logitsOf(t.Step.Model.Forward(nn.New(scope, nn.Options{}), images))}
+	pending := []*Node{i.logitsOf(i.network.forward(t.store.Scope("/"), nn.Options{}, images))}
 	for len(pending) > 0 {
 		node := pending[len(pending)-1]
 		pending = pending[:len(pending)-1]
@@ -181,7 +181,7 @@ func (i *Inference) Parameters() (all, used int, err error) {
 			pending = append(pending, node.Inputs()...)
 		}
 	}
-	for v := range scope.IterVariables() {
+	for v := range t.store.Scope("/").IterVariables() {
 		if !v.Trainable {
 			continue
 		}

@@ -98,17 +98,26 @@ func (t *Trainer) methodVariables(seed uint64) (own []zoo.Weight, err error) {
 	return own, nil
 }
 
-// load sets the variables of a network to copies of the given tensors, whose names and shapes must be exactly the network's.
-func (t *Trainer) load(scope string, m *zoo.Model, values map[string]*tensors.Tensor) error {
-	weights, err := m.Undrawn(t.Backend, t.imageShape())
+// load makes variables of copies of a network's weights, whose names and shapes must be exactly the network's. In the
+// student's scope, a predictor's have scopes of their own.
+func (t *Trainer) load(scope string, n *Network) error {
+	if n.Predictor != nil && scope == teacherScope {
+		return fmt.Errorf("method %s made it: its %s without modules of the method is no teacher", n.Predictor.Method.Name(),
+			n.Model.Name)
+	}
+	weights, err := n.Undrawn(t.Backend, t.imageShape())
 	if err != nil {
 		return err
 	}
-	if err := matches(weights, values); err != nil {
+	if err := matches(weights, n.Weights); err != nil {
 		return err
 	}
 	for _, w := range weights {
-		if err := t.set(scope, w.Name, values[w.Name], w.Trained); err != nil {
+		in, name := scope, w.Name
+		if n.Predictor != nil {
+			in, name = n.scope(w.Name)
+		}
+		if err := t.set(in, name, n.Weights[w.Name], w.Trained); err != nil {
 			return err
 		}
 	}

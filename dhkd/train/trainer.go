@@ -19,7 +19,6 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
 	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
 	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
-	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
 // Config is what a trainer's programs are compiled from. Seeds and learning rates are not part of it, so one trainer serves
@@ -34,12 +33,6 @@ type Config struct {
 	// the training images, [images Views(Pad), classes] float32, see [ViewLogits]. They are valid for methods that need
 	// logits alone. They stay the caller's, who may share them between trainers.
 	TeacherLogits *tensors.Tensor
-}
-
-// Network is a model with its weights, by PyTorch's names.
-type Network struct {
-	Model   *zoo.Model
-	Weights map[string]*tensors.Tensor
 }
 
 // Trainer holds the compiled programs, the images on the device, and the state of the run in progress: parameters, buffers,
@@ -122,7 +115,7 @@ func New(c Config) (t *Trainer, err error) {
 
 // prepareTeacher loads the teacher's weights.
 func (t *Trainer) prepareTeacher() error {
-	if err := t.load(teacherScope, t.Teacher.Model, t.Teacher.Weights); err != nil {
+	if err := t.load(teacherScope, t.Teacher); err != nil {
 		return fmt.Errorf("teacher %s: %w", t.Teacher.Model.Name, err)
 	}
 	t.teacherEvaluator = t.newEvaluator(t.Teacher.Model, teacherScope)

@@ -334,7 +334,7 @@ func TestEvaluate(t *testing.T) {
 			t.Fatal(err)
 		}
 		trainer := newTrainer(t, c)
-		student, err := NewInference(c.Backend, c.Data, &Network{c.Step.Model, weightsOf(t, trainer)}, record.MainHead)
+		student, err := NewInference(c.Backend, c.Data, &Network{Model: c.Step.Model, Weights: weightsOf(t, trainer)}, record.MainHead)
 		if err != nil {
 			t.Fatal(err)
 		}

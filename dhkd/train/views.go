@@ -66,7 +66,7 @@ func NewViewLogits(backend compute.Backend, data *dataset.Set, n *Network, pad i
 	t := &Trainer{Config: Config{Backend: backend, Data: data, Teacher: n, Pad: pad}, store: model.NewStore(),
 		compiled: map[string]bool{}}
 	l := &ViewLogits{trainer: t, batch: EvaluationBatch(data)}
-	if err = t.load(teacherScope, n.Model, n.Weights); err == nil {
+	if err = t.load(teacherScope, n); err == nil {
 		if t.train, err = t.upload(data.Train); err == nil {
 			l.exec, err = model.NewExec(backend, t.store, l.forward)
 		}

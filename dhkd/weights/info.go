@@ -19,6 +19,7 @@ type Info struct {
 	Mean, Std    []float64 // of each channel: images are normalised with (x - Mean) / Std, x in [0, 1]
 	TestTop1     *float64  // accuracy in per cent, as who wrote the file measured it
 	Recipe       string    // JSON of the recipe that it was trained with
+	Predictor    string    // the method whose modules predict, with the teacher's classifier; else the main head does
 	Source       string    // URL or path that it came from
 	Licence      string    // SPDX's name
 }
@@ -29,12 +30,26 @@ const (
 	InfoVersion = "1"
 )
 
+// PredictorKey is the key of [Info].Predictor in the metadata of a file. Its tensors are then those of the architecture,
+// method.* and teacher.*.
+const PredictorKey = "predictor"
+
+// Alone is an error where the architecture is only a part of the file's network.
+func (i Info) Alone() error {
+	if i.Predictor == "" {
+		return nil
+	}
+	return fmt.Errorf("it holds what method %.40q made of a %s: modules of the method and the teacher's classifier predict in "+
+		"place of its head, which was not trained; dhkd evaluate takes it, and weights inspect and verify, but it is neither a "+
+		"network to learn from nor one to export", i.Predictor, i.Architecture)
+}
+
 // Metadata returns the text metadata of a safetensors file.
 func (i Info) Metadata() map[string]string {
 	m := map[string]string{"format": InfoFormat, "version": InfoVersion}
 	for key, value := range map[string]string{
 		"architecture": i.Architecture, "head": i.Head, "aux_head": i.AuxHead, "dataset": i.Dataset, "recipe": i.Recipe,
-		"source": i.Source, "licence": i.Licence, "mean": channels(i.Mean), "std": channels(i.Std),
+		PredictorKey: i.Predictor, "source": i.Source, "licence": i.Licence, "mean": channels(i.Mean), "std": channels(i.Std),
 	} {
 		if value != "" {
 			m[key] = value
@@ -72,7 +87,7 @@ func ReadInfo(metadata map[string]string) (i Info, err error) {
 	}
 	i = Info{
 		Architecture: m["architecture"], Head: m["head"], AuxHead: m["aux_head"], Dataset: m["dataset"], Recipe: m["recipe"],
-		Source: m["source"], Licence: m["licence"],
+		Source: m["source"], Licence: m["licence"], Predictor: m[PredictorKey],
 	}
 	if s := m["classes"]; s != "" {
 		if i.Classes, err = strconv.Atoi(s); err != nil || i.Classes < 2 || i.Classes > maxTensors {

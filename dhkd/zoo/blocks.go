@@ -24,6 +24,12 @@ func InHead(name string) bool {
 	return slices.Contains(headNames, part)
 }
 
+// InMainHead tells whether the variable of that name belongs to the main head.
+func InMainHead(name string) bool {
+	part, _, _ := strings.Cut(name, ".")
+	return InHead(name) && !strings.HasSuffix(part, "2")
+}
+
 // Classifier is a linear head as [nn.Linear] has it: weight [classes, d], bias [classes].
 type Classifier struct{ Weight, Bias *Node }
 

@@ -59,6 +59,7 @@ type Description struct {
 	MultiplyAdds int                  // of the convolutions and linear layers, for the main logits of one image
 	Width        int                  // of the pooled feature
 	Features     [][3]int             // height, width and channels of [Outputs].Features
+	Last         [3]int               // and of [Outputs].Last
 }
 
 // Describe counts on the network's graph with its main head, whatever its auxiliary head. The image shape is height, width, channels; an
@@ -77,6 +78,7 @@ func (m *Model) Describe(backend compute.Backend, image [3]int) (*Description, e
 			out := with.Forward(nn.New(variables, options), images)
 			if head == dhkd.NoAuxHead {
 				d.Width = out.Pooled.Shape().Dim(1)
+				d.Last = [3]int(out.Last.Shape().Dimensions[1:])
 				for _, f := range out.Features {
 					d.Features = append(d.Features, [3]int(f.Shape().Dimensions[1:]))
 				}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 	"github.com/dhkd-lab/dhkd-go/dhkd/train"
 	"github.com/dhkd-lab/dhkd-go/dhkd/weights"
@@ -60,12 +61,16 @@ func (a architecture) open(path string) (*loadedNetwork, error) {
 		return nil, err
 	}
 	n, err := a.fit(c)
+	if err == nil {
+		err = n.Info.Alone()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return n, nil
 }
 
+// fit makes a network of a file, with a method's modules where it has them.
 func (a architecture) fit(c *weights.Checkpoint) (*loadedNetwork, error) {
 	backend, err := gobackend.New("") // traces as well as XLA, without a plugin
 	if err != nil {
@@ -90,7 +95,13 @@ func (a architecture) fit(c *weights.Checkpoint) (*loadedNetwork, error) {
 	if err != nil {
 		return nil, err
 	}
-	want, channels, err := initial(backend, m, c)
+	n.Network = &train.Network{Model: m}
+	if n.Info.Predictor != "" {
+		if n.Predictor, err = experiment.Predictor(n.Info.Recipe, m.Classes); err != nil {
+			return nil, err
+		}
+	}
+	want, channels, err := initial(backend, n.Network, c)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +112,7 @@ func (a architecture) fit(c *weights.Checkpoint) (*loadedNetwork, error) {
 		}
 		return nil, fmt.Errorf("it cannot be used as %s: %w", about(config), err)
 	}
-	n.Network, n.Channels = &train.Network{Model: m, Weights: fitted.Tensors}, channels
+	n.Weights, n.Channels = fitted.Tensors, channels
 	n.Notes = slices.Concat(c.Notes, fitted.Notes)
 	n.Info.Architecture, n.Info.Classes = config.Name, config.Classes
 	n.Info.Head, n.Info.AuxHead = string(m.Head), string(m.AuxHead)
@@ -162,15 +173,16 @@ func (a architecture) only(fitting []zoo.Config) (zoo.Config, error) {
 
 // initial returns the weights that the network needs for images with the channels that the file's first convolution
 // reads.
-func initial(backend compute.Backend, m *zoo.Model, c *weights.Checkpoint) (w []zoo.Weight, channels int, err error) {
+func initial(backend compute.Backend, n *train.Network, c *weights.Checkpoint) (w []zoo.Weight, channels int, err error) {
 	const usual, most = 3, 16
-	if w, err = m.Undrawn(backend, [3]int{m.Side, m.Side, usual}); err != nil {
+	side := n.Model.Side
+	if w, err = n.Undrawn(backend, [3]int{side, side, usual}); err != nil {
 		return nil, 0, err
 	}
 	if first := c.Tensors[w[0].Name]; first != nil && first.Rank() == 4 {
-		if n := first.Shape().Dimensions[1]; n != usual && n >= 1 && n <= most {
-			w, err = m.Undrawn(backend, [3]int{m.Side, m.Side, n})
-			return w, n, err
+		if has := first.Shape().Dimensions[1]; has != usual && has >= 1 && has <= most {
+			w, err = n.Undrawn(backend, [3]int{side, side, has})
+			return w, has, err
 		}
 	}
 	return w, usual, nil

@@ -54,9 +54,16 @@ type inspection struct {
 	Notes    []string          `json:"notes"`
 	Metadata map[string]string `json:"metadata"`
 	Values   int               `json:"values"`
+	Parts    []networkPart     `json:"parts,omitempty"` // where the network is more than a model
 	Fits     []fittingNetwork  `json:"fits"`
 	Misfit   string            `json:"misfit,omitempty"` // why the network that the file names does not fit
 	Tensors  []inspectedTensor `json:"tensors"`
+}
+
+type networkPart struct {
+	Part    string `json:"part"`
+	Tensors int    `json:"tensors"`
+	Values  int    `json:"values"`
 }
 
 type fittingNetwork struct {
@@ -110,7 +117,24 @@ func inspect(path string) (*inspection, error) {
 		i.Tensors = append(i.Tensors, inspectedTensor{Name: name, Shape: shape,
 			Type: strings.ToLower(t.DType().String()), NonFinite: nonFinite(t), size: t.Size()})
 	}
+	i.count()
 	return i, i.fit(c)
+}
+
+// count counts the parts of a network that predicts through modules of a method.
+func (i *inspection) count() {
+	method := i.Metadata[weights.PredictorKey]
+	if method == "" {
+		return
+	}
+	i.Parts = []networkPart{{Part: i.Metadata["architecture"]}, {Part: "modules of method " + method},
+		{Part: "the teacher's classifier"}}
+	for _, t := range i.Tensors {
+		prefix, _, _ := strings.Cut(t.Name, ".")
+		part := &i.Parts[max(0, slices.Index([]string{"", "method", "teacher"}, prefix))]
+		part.Tensors++
+		part.Values += t.size
+	}
 }
 
 // fit says which networks the file fits: the one that it names, else all that are found.
@@ -174,6 +198,9 @@ func (i *inspection) write(w io.Writer, all bool) error {
 		fmt.Fprint(t, "fits\tno network of \"dhkd list models\"\n")
 	}
 	fmt.Fprintf(t, "tensors\t%d with %d values\n", len(i.Tensors), i.Values)
+	for _, p := range i.Parts {
+		fmt.Fprintf(t, "\t%s: %d with %d values\n", printable(p.Part), p.Tensors, p.Values)
+	}
 	i.writeBroken(t, all)
 	if err := t.Flush(); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/device/devicetest"
+	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
 	"github.com/dhkd-lab/dhkd-go/dhkd/train"
 	"github.com/dhkd-lab/dhkd-go/dhkd/weights"
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
@@ -71,6 +72,16 @@ func writeNetworks(backend compute.Backend, dir string) error {
 	if err != nil {
 		return err
 	}
+	projected, err := predictor(backend)
+	if err != nil {
+		return err
+	}
+	reuses := maps.Clone(pairs)
+	reuses["recipe"] = `{"dataset":{"name":"fashion-pairs-100","test":8,"seed":1},"method":{"name":"simkd","alpha":1},` +
+		`"teacher":{"model":"resnet8"}}`
+	torn := *projected
+	torn.Weights = maps.Clone(torn.Weights)
+	delete(torn.Weights, "method.transfer.3.weight")
 	broken := &train.Network{Model: dual.Model, Weights: maps.Clone(dual.Weights)}
 	broken.Weights["fc.bias"] = tensors.FromValue(make([]float32, 100))
 	broken.Weights["fc.bias"].MustMutableFlatData(func(flat any) { flat.([]float32)[7] = float32(math.NaN()) })
@@ -81,7 +92,7 @@ func writeNetworks(backend compute.Backend, dir string) error {
 		metadata map[string]string
 	}{
 		"control.safetensors": {control, pairs}, "dual.safetensors": {dual, pairs}, "lies.safetensors": {dual, lies}, "nan.safetensors": {broken, pairs},
-		"short.safetensors": {short, pairs}, "grey.safetensors": {grey, map[string]string{"dataset": "fashion-mnist"}},
+		"simkd.safetensors": {projected, reuses}, "torn.safetensors": {&torn, reuses}, "short.safetensors": {short, pairs}, "grey.safetensors": {grey, map[string]string{"dataset": "fashion-mnist"}},
 	} {
 		if err := train.SaveNetwork(filepath.Join(dir, name), n.network, maps.Clone(n.metadata)); err != nil {
 			return err
@@ -121,6 +132,24 @@ func untrained(backend compute.Backend, channels int, c zoo.Config) (*train.Netw
 		n.Weights[w.Name] = w.Value
 	}
 	return n, nil
+}
+
+// predictor is a resnet8 as SimKD trains it, with weights of zero.
+func predictor(backend compute.Backend) (*train.Network, error) {
+	n, err := untrained(backend, 3, zoo.Config{Classes: 100})
+	if err != nil {
+		return nil, err
+	}
+	method, err := distill.New(distill.Defaults("simkd"))
+	if err != nil {
+		return nil, err
+	}
+	n.Predictor = &train.Predictor{Method: method, Teacher: n.Model}
+	all, err := n.Undrawn(backend, [3]int{16, 16, 3})
+	for _, w := range all {
+		n.Weights[w.Name] = w.Value
+	}
+	return n, err
 }
 
 // Of the networks that fit a file, the flags choose one or the error lists them.
