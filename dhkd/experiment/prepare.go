@@ -75,7 +75,7 @@ func (r *Runner) prepare(ctx context.Context, set *dataset.Set, recipe record.Re
 		config.Teacher = teacher.network
 	}
 	if views > 0 {
-		logits, err := r.teacherLogits(ctx, set, teacher.network, recipe)
+		logits, err := r.teacherLogits(ctx, set, teacher, recipe)
 		if err != nil {
 			return nil, nil, err
 		}

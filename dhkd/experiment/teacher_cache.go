@@ -98,10 +98,10 @@ func (l *viewLogits) free() {
 
 // teacherLogits returns the logits of all views: those of the run before, or from files in the cache, or computed, and
 // then kept there. Those of one view take no longer than an evaluation, and are not kept.
-func (r *Runner) teacherLogits(ctx context.Context, set *dataset.Set, teacher *train.Network, recipe record.Recipe) (
+func (r *Runner) teacherLogits(ctx context.Context, set *dataset.Set, teacher *teacherFile, recipe record.Recipe) (
 	*viewLogits, error) {
 	start := time.Now()
-	key, err := r.logitsKey(set, teacher, recipe.Dataset.Pad)
+	key, err := r.logitsKey(set, teacher.network, recipe.Dataset.Pad)
 	if err != nil {
 		return nil, err
 	}
@@ -118,9 +118,9 @@ func (r *Runner) teacherLogits(ctx context.Context, set *dataset.Set, teacher *t
 		return nil, fmt.Errorf("teacher.cache: the teacher's logits of %d views of %d images need %s of memory, %s are free: "+
 			"choose none", views, set.Train.Len(), mebibytes(need), mebibytes(int(free)))
 	}
-	computer, err := train.NewViewLogits(r.Device.Backend, set, teacher, recipe.Dataset.Pad)
+	computer, err := train.NewViewLogits(r.Device.Backend, set, teacher.network, recipe.Dataset.Pad)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w (its weights are %s)", err, teacher.path)
 	}
 	defer computer.Close()
 	store := &logitStore{key: key, classes: set.Classes, computer: computer, progress: r.Progress,

@@ -127,7 +127,7 @@ func TestTeacherCache(t *testing.T) {
 		h := &notesOf{Progress: newHooks(r).Progress}
 		r.Progress = h
 		r.Close()
-		got, err := r.teacherLogits(t.Context(), set, r.teacher.network, recipe)
+		got, err := r.teacherLogits(t.Context(), set, r.teacher, recipe)
 		if err == nil && recipe.Dataset.Pad == 1 && !equal(tensors.MustCopyFlatData[float32](got.tensor), logits) {
 			t.Error("other logits")
 		}

@@ -42,7 +42,7 @@ type Evaluation struct {
 	// InferenceParameters are those that the logits of this head depend on.
 	InferenceParameters int `json:"inference_parameters"`
 	// MultiplyAdds of the logits of one image: multiplications with an addition each, in convolutions and linear
-	// layers. 0 = not known, as of an auxiliary head.
+	// layers. 0 = not known, as of an auxiliary head, or where modules of a method predict.
 	MultiplyAdds int64       `json:"multiply_adds,omitempty"`
 	Environment  Environment `json:"environment"`
 	Latency      []Latency   `json:"latency,omitempty"` // where it was measured; of this environment, not of the weights
