@@ -208,7 +208,7 @@ func TestPeersComputeTheSameLosses(t *testing.T) {
 	someMethods := []string{"kd", "reviewkd"}
 	for _, p := range []pair{{"resnet8", "resnet14", 8, nil, givenMethods}, {"vgg8", "vgg8", 8, nil, someMethods},
 		{"wrn_10_1", "wrn_10_1", 8, nil, someMethods}, {"ShuffleV2", "resnet8", 8, nil, someMethods}} {
-		all := p.jobs(p.byDefault, 4, 4000)
+		all := p.jobs(p.byDefault, 8, 4000)
 		fixture, given := all[0], all[1]
 		fixture.Fixture = filepath.Join(h.dir, "fixture.safetensors")
 		given.Fixture = fixture.Fixture
