@@ -248,7 +248,7 @@ func TestInvalidRecipe(t *testing.T) {
 		{func(r *record.Recipe) { r.BatchSize = 1 }, "batch_size: must be at least 2"},
 		{func(r *record.Recipe) { r.Name = "../up" }, "no file name"},
 		{func(r *record.Recipe) { r.Dataset.Train = 40_000 }, "40000 training pairs"},
-		{func(r *record.Recipe) { r.Dataset.Name = "imagenet" }, `"imagenet"`},
+		{func(r *record.Recipe) { r.Dataset.Name = "imagenette" }, `"imagenette"`},
 		{func(r *record.Recipe) { r.Model.Name = "resnet9" }, `"resnet9"`},
 		{func(r *record.Recipe) { r.Method.Name = "dkkd" }, `"dkkd"`},
 		{func(r *record.Recipe) { r.BatchSize = 95 }, "batch_size 95 leaves a last batch of one image"},
