@@ -97,11 +97,12 @@ func innerProduct(a, b []*Node) *Node {
 	return ReduceAllSum(Stack(terms, 0))
 }
 
-// projection is max(0, -dot)/squared, or 0 where squared is 0. The division comes last since every parameter's update reads
-// this scalar: XLA never repeats a division in each of its readers, as it does all that is cheaper, here the sum over all
-// parameters (with which the time to compile grew with their number squared).
+// projection is -dot/squared where dot is negative and squared is not 0, else (where dot is NaN, too) 0. The division comes
+// last since every parameter's update reads this scalar: XLA never repeats a division in each of its readers, as it does
+// all that is cheaper, here the sum over all parameters (with which the time to compile grew with their number squared).
 func projection(dot, squared *Node) *Node {
-	return divOrZero(Max(Neg(dot), ScalarZero(dot.Graph(), dot.DType())), squared)
+	conflict := LessThan(dot, ZerosLike(dot))
+	return divOrZero(Where(conflict, Neg(dot), ZerosLike(dot)), Where(conflict, squared, OnesLike(squared)))
 }
 
 // divOrZero is a/b, or 0 where b is 0.

@@ -77,8 +77,8 @@ func TestAlignGradients(t *testing.T) {
 			near(t, test.name+": conflict", diagnosis[4][0], test.conflict, 0)
 		}
 		poisoned := append([]float64{math.NaN()}, g1[1:]...)
-		if merged, _ := align(g1, poisoned); !math.IsNaN(merged[0]) {
-			t.Errorf("a NaN in g2 has become %g", merged[0])
+		if merged, _ := align(g1, poisoned); !math.IsNaN(merged[0]) || merged[1] != 4 {
+			t.Errorf("g1 + g2 with a NaN in g2's first entry is %v", merged) // and nothing is projected: NaN is not negative
 		}
 	})
 }
