@@ -15,7 +15,7 @@ import (
 func TestMemoryIsKept(t *testing.T) {
 	for _, name := range []string{"MALLOC_ARENA_MAX", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"} {
 		if os.Getenv(name) != "" {
-			t.Skipf("%s is set, and wins", name)
+			skip(t, name+" is set, and wins")
 		}
 	}
 	d, attempt := thisMachine().try(pinned(t), "")

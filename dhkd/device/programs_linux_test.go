@@ -22,7 +22,7 @@ func TestProgramsAreKept(t *testing.T) {
 	defer d.Close()
 	before := keptPrograms.Load()
 	if before == nil {
-		t.Skip("DHKD_COMPILE_CACHE is off") // or another plugin was loaded first
+		skip(t, "DHKD_COMPILE_CACHE is off, or another plugin was loaded first")
 	}
 	kept := &programs{dir: t.TempDir(), common: before.common}
 	keptPrograms.Store(kept)
