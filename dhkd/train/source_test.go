@@ -1,7 +1,6 @@
 package train
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -137,37 +136,7 @@ func TestStreamedEqualsMemory(t *testing.T) {
 // TestStreamedResume interrupts a run on random crops in mid-epoch and goes on, bit for bit as without.
 func TestStreamedResume(t *testing.T) {
 	set, _ := folderSet(t, true)
-	c := folderConfig(t, set, plain, dhkd.NoAuxHead, 0)
-	trainer := newTrainer(t, c)
-	p, whole := fit(t, trainer, tinyPlan)
-	path := filepath.Join(t.TempDir(), "checkpoint.safetensors")
-	ctx, cancel := context.WithCancel(t.Context())
-	if err := trainer.Reset(tinyPlan.Seed); err != nil {
-		t.Fatal(err)
-	}
-	steps := 0
-	err := trainer.Fit(ctx, tinyPlan, &Progress{}, Hooks{
-		AfterStep: func(*Progress, record.Metrics) {
-			if steps++; steps == 4 {
-				cancel()
-			}
-		},
-		Save: func(p *Progress) error { return trainer.SaveCheckpoint(path, "run", p) },
-	})
-	if !errors.Is(err, ErrInterrupted) {
-		t.Fatal(err)
-	}
-	other := newTrainer(t, c)
-	resumed, err := other.LoadCheckpoint(path, "run", tinyPlan)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := other.Fit(t.Context(), tinyPlan, resumed, Hooks{}); err != nil {
-		t.Fatal(err)
-	}
-	if !same(t, whole, weightsOf(t, other)) || !maps.Equal(p.Epochs[1].Metrics, resumed.Epochs[1].Metrics) {
-		t.Error("it is not as without the interruption")
-	}
+	continues(t, folderConfig(t, set, plain, dhkd.NoAuxHead, 0))
 }
 
 // TestStreamedBadFile: a file that cannot be read ends the run with its name, or is left out of the evaluation.

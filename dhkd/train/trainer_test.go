@@ -174,7 +174,11 @@ func TestSeeds(t *testing.T) {
 // TestResume interrupts a run in the middle of an epoch and continues it with another trainer, tensor for tensor as if
 // nothing had happened.
 func TestResume(t *testing.T) {
-	c := newConfig(t, devicetest.Go(t).Backend, dualHead, dhkd.NonlinearAuxHead, 2)
+	continues(t, newConfig(t, devicetest.Go(t).Backend, dualHead, dhkd.NonlinearAuxHead, 2))
+}
+
+func continues(t *testing.T, c Config) {
+	t.Helper()
 	trainer := newTrainer(t, c)
 	p, whole := fit(t, trainer, tinyPlan)
 
