@@ -48,12 +48,12 @@ staticcheck() { go run "$staticcheck" -checks inherit,-ST1001 ./...; }
 
 # --- Go tests
 
-# What has a check of its own is left out: the command line's scripts, the browser, and files that are run in Python.
+# What has a check of its own is left out: the command line's scripts, the browser, and what is computed in Python.
 go_xla() {
 	local packages
 	packages=$(go list ./... | grep -v -e /cmd/ -e /browsertest -e /exchange) || return
 	# shellcheck disable=SC2086 # a list
-	go_test -skip InABrowser $packages
+	go_test -skip 'InABrowser|PeersCompute' $packages
 }
 
 # What networks are made of, also on the backend that needs nothing installed.

@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -43,7 +44,7 @@ type BenchCase struct {
 	Given bool        `json:"given"`
 	GFLOP float64     `json:"gflop"` // of the networks' multiply-adds, two each
 	Nodes int         `json:"nodes"` // in GoMLX's graph of the step
-	Peers []BenchPeer `json:"peers"`
+	Peers []BenchPeer `json:"peers"` // this project first
 }
 
 // BenchPeer is what was measured of one framework, in one way of running it.
@@ -96,6 +97,16 @@ func (c BenchCase) String() string {
 	return name
 }
 
+// Peer is the peer of that name, or nil.
+func (c BenchCase) Peer(name string) *BenchPeer {
+	for i := range c.Peers {
+		if c.Peers[i].Name == name {
+			return &c.Peers[i]
+		}
+	}
+	return nil
+}
+
 // Best is the peer with the least median step whose name begins so, or nil.
 func (c BenchCase) Best(name string) *BenchPeer {
 	var best *BenchPeer
@@ -116,10 +127,10 @@ func (c BenchCase) Ratio(name string) Quartiles {
 }
 
 // ExtraRatio is of what the method adds to a step of ours to what it adds to one of the best peer whose name begins
-// so, the medians over rounds; NaN where the latter is not above 0.
+// so, the medians over rounds; NaN where one of them is not clearly above the noise of the two times it is between.
 func (c BenchCase) ExtraRatio(name string) float64 {
 	ours, theirs := c.Best(OurName), c.Best(name)
-	if ours == nil || theirs == nil || !(theirs.Extra().Median > 0) {
+	if ours == nil || theirs == nil || !ours.extraIsClear() || !theirs.extraIsClear() {
 		return math.NaN()
 	}
 	return ours.Extra().Median / theirs.Extra().Median
@@ -159,6 +170,12 @@ func (p BenchPeer) Extra() Quartiles {
 	return QuartilesOf(extra)
 }
 
+// extraIsClear asks that three quarters of the rounds, of which there are three at least, say more than half the median.
+func (p BenchPeer) extraIsClear() bool {
+	extra := p.Extra()
+	return len(p.Turns) >= 3 && extra.Low > extra.Median/2
+}
+
 // OfProcesses are the medians of the steps of each process, in milliseconds.
 func (p BenchPeer) OfProcesses() (medians []float64) {
 	for process := 0; ; process++ {
@@ -184,24 +201,37 @@ func (p BenchPeer) all() (times []float64) {
 
 func median(values []float64) float64 { return QuartilesOf(values).Median }
 
-// LoadBench reads a bench's record.
+// LoadBench reads a bench's record; what is no record, or has cases without this project's or empty turns, is refused.
 func LoadBench(path string) (*Bench, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	var b Bench
-	if err := json.Unmarshal(data, &b); err != nil {
-		return nil, fmt.Errorf("%s is no record of a bench: %w", path, err)
+	err = json.Unmarshal(data, &b)
+	if err == nil {
+		err = b.check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s is no record that \"make bench\" wrote: %w", path, err)
 	}
 	return &b, nil
 }
 
-// Peer is the peer of that name, or nil.
-func (c BenchCase) Peer(name string) *BenchPeer {
-	for i := range c.Peers {
-		if c.Peers[i].Name == name {
-			return &c.Peers[i]
+func (b *Bench) check() error {
+	if len(b.Cases) == 0 {
+		return errors.New("it has no cases")
+	}
+	for i, c := range b.Cases {
+		if len(c.Peers) == 0 || c.Peers[0].Name != OurName {
+			return fmt.Errorf("case %d: the first of its peers is not %s", i+1, OurName)
+		}
+		for _, p := range c.Peers {
+			for _, t := range p.Turns {
+				if len(t.Milliseconds) == 0 || c.Given && len(t.Plain) == 0 {
+					return fmt.Errorf("case %d: %s has a turn without times", i+1, p.Name)
+				}
+			}
 		}
 	}
 	return nil

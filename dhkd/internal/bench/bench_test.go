@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,12 +25,20 @@ func quick() record.Bench {
 				Turns: []record.BenchTurn{turn(0, 0.9, 10, 11, 60), turn(1, 0.7, 20, 21, 22)}},
 			{Name: "JAX", Missing: "resnet8 is not written for JAX"},
 		}}
-	extra := record.BenchCase{Student: "resnet8", Teacher: "resnet20", Size: 16, Method: "kd", Given: true,
-		Peers: []record.BenchPeer{
-			{Name: "dhkd", Turns: []record.BenchTurn{{Milliseconds: []float64{12}, Plain: []float64{10}}}},
-			{Name: "PyTorch", Turns: []record.BenchTurn{{Milliseconds: []float64{9}, Plain: []float64{8}, Share: 1}}},
-		}}
-	return record.Bench{Machine: record.BenchMachine{GFLOPS: 50}, Batch: 64, Cases: []record.BenchCase{whole, extra}}
+	added := func(name string, ms ...float64) record.BenchPeer {
+		p := record.BenchPeer{Name: name}
+		for round, x := range ms {
+			p.Turns = append(p.Turns, record.BenchTurn{Round: round, Milliseconds: []float64{10 + x}, Plain: []float64{10}, Share: 1})
+		}
+		return p
+	}
+	extra := func(method string, peers ...record.BenchPeer) record.BenchCase {
+		return record.BenchCase{Student: "resnet8", Teacher: "resnet20", Size: 16, Method: method, Given: true, Peers: peers}
+	}
+	return record.Bench{Machine: record.BenchMachine{GFLOPS: 50}, Batch: 64, Cases: []record.BenchCase{whole,
+		extra("kd", added("dhkd", 2, 2, 2), added("PyTorch", 1, 1, 1)),
+		extra("dist", added("dhkd", -1, 1, 2), added("PyTorch", 1, 1, 1)),
+		extra("rkd", added("dhkd", 2, 2), added("PyTorch", 1, 1))}}
 }
 
 func TestMarkdown(t *testing.T) {
@@ -40,6 +47,8 @@ func TestMarkdown(t *testing.T) {
 		"\n| resnet8 of resnet20 16x16 ce | 41.0 (20.0; 30.0, 42.0) | 20.5 (10.0; 11.0, 21.0) | compiled | **2.36 (2.18–2.55)** " +
 			"| – | – | 1561 | 10 % |\n",
 		"\n| resnet8 of resnet20 16x16 kd | 2.00 (2.00–2.00) | 1.00 (1.00–1.00) | **2.00** | eager | – | – |\n",
+		"\n| resnet8 of resnet20 16x16 dist | 1.00 (0.00–1.50) | 1.00 (1.00–1.00) | **–** | eager | – | – |\n", // noise
+		"\n| resnet8 of resnet20 16x16 rkd | 2.00 (2.00–2.00) | 1.00 (1.00–1.00) | **–** | eager | – | – |\n",  // few rounds
 		"\n| resnet8 of resnet20 16x16 ce | 7 | 1.2 | compiled 9.0 | 120 | eager 300, compiled 400 |\n",
 		"\n- resnet8 of resnet20 16x16 ce: JAX cannot: resnet8 is not written for JAX\n",
 	} {
@@ -50,6 +59,11 @@ func TestMarkdown(t *testing.T) {
 }
 
 func TestLimit(t *testing.T) {
+	b := quick()
+	b.Cases[0].Peers = b.Cases[0].Peers[:1]
+	if err := check(b, 100); err == nil || !strings.Contains(err.Error(), "16x16 ce: there is no ratio") {
+		t.Errorf("without PyTorch: %v", err)
+	}
 	slow := "more than 1.9 times PyTorch's time: resnet8 of resnet20 16x16 ce 2.36, resnet8 of resnet20 16x16 kd extra 2.00"
 	for limit, want := range map[float64]string{0: "", 2.4: "", 1.9: slow} {
 		got := ""
@@ -84,6 +98,44 @@ func TestSavedReportHasRawNumbers(t *testing.T) {
 	}
 	if got := back.Cases[0].Peers[0].Turns[1].Milliseconds; len(got) != 3 || got[2] != 44 {
 		t.Errorf("second round %v", got)
+	}
+}
+
+func TestWhatIsNoRecordIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bench.json")
+	for text, want := range map[string]string{
+		"":               "unexpected end",
+		"{}":             "no cases",
+		`{"cases":[{}]}`: "case 1: the first of its peers is not dhkd",
+		`{"cases":[{"peers":[{"name":"dhkd","turns":[{}]}]}]}`:                      "dhkd has a turn without times",
+		`{"cases":[{"given":true,"peers":[{"name":"dhkd","turns":[{"ms":[1]}]}]}]}`: "dhkd has a turn without times",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := run(t.Context(), []string{"-from", path}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", text, err, want)
+		}
+	}
+}
+
+// A side that cannot be used does not leave the others' processes behind.
+func TestProcessesEndWithAnError(t *testing.T) {
+	h := house{python: filepath.Join(t.TempDir(), "python"), log: os.Stderr}
+	ended := filepath.Join(t.TempDir(), "ended")
+	script := `#!/bin/sh
+case "$4" in *'"channels_last":true'*) echo '{"losses":{"ce":[9,9]}}'; exit;; esac
+echo '{"losses":{"ce":[1,1]}}'; read c; : >'` + ended + "'\n"
+	if err := os.WriteFile(h.python, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := plan{processes: 1, rounds: 1, steps: 1, ways: ways[1:3]}
+	_, _, err := p.measure(t.Context(), h, job{Methods: []jobMethod{methodNamed("ce")}}, map[string][]float64{"ce": {1, 1}})
+	if err == nil || !strings.Contains(err.Error(), "channels_last computes another loss") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := os.Stat(ended); err != nil {
+		t.Error("the process was not ended and waited for")
 	}
 }
 
@@ -160,13 +212,6 @@ func TestDifferentLossesFail(t *testing.T) {
 
 // The conversation with a peer, played by a shell.
 func TestProtocol(t *testing.T) {
-	sh, err := exec.LookPath("sh")
-	if err != nil && os.Getenv("CI") == "" {
-		t.Skip("no sh on PATH")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	const hello = `echo '{"threads":2,"losses":{"ce":[1,1]}}'; read c;`
 	for name, test := range map[string]struct{ script, want string }{
 		"answers":      {hello + `echo '{"ms":{"ce":[1,3]},"cpu_ms":6}'`, ""},
@@ -180,7 +225,7 @@ func TestProtocol(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := house{python: filepath.Join(t.TempDir(), "python"), log: os.Stderr}
 			if test.script != "-" {
-				if err := os.WriteFile(h.python, []byte("#!"+sh+"\n"+test.script+"\n"), 0o755); err != nil {
+				if err := os.WriteFile(h.python, []byte("#!/bin/sh\n"+test.script+"\n"), 0o755); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -200,6 +245,9 @@ func TestProtocol(t *testing.T) {
 func TestPeersComputeTheSameLosses(t *testing.T) {
 	h := house{python: os.Getenv(pythonVariable), dir: t.TempDir(), log: os.Stderr}
 	if h.python == "" {
+		if os.Getenv("CI") != "" {
+			t.Fatal(pythonVariable + " must name a Python with PyTorch and JAX: scripts/test.sh pytorch")
+		}
 		t.Skip(pythonVariable + " names no Python with PyTorch and JAX")
 	}
 	if err := os.CopyFS(h.dir, programs); err != nil {

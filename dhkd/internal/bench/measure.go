@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -43,7 +42,8 @@ func (p plan) measure(ctx context.Context, h house, j job, losses map[string][]f
 
 // generation starts the processes, lets them take turns, and ends them.
 func (p plan) generation(ctx context.Context, h house, j job, losses map[string][]float64, cases []record.BenchCase,
-	process int) (peers []*peer, err error) {
+	process int) ([]*peer, error) {
+	var peers []*peer
 	defer func() {
 		for _, peer := range peers {
 			peer.Close()
@@ -55,15 +55,13 @@ func (p plan) generation(ctx context.Context, h house, j job, losses map[string]
 		}
 		fmt.Fprintf(h.log, "%s: process %d of %d: starting %s\n", j, process+1, p.processes, w.name)
 		peer, err := h.start(ctx, w, j)
-		var different *differenceError
 		switch {
 		case err == nil:
-			if err = compare(peer, losses); errors.As(err, &different) {
-				peer.Close()
+			peers = append(peers, peer)
+			if err := compare(peer, losses); err != nil {
 				return nil, err
 			}
-			peers = append(peers, peer)
-		case ctx.Err() != nil || w == ours || w.program == "pytorch.py" && !w.compile:
+		case process > 0 || ctx.Err() != nil || w == ours || w.program == "pytorch.py" && !w.compile:
 			return nil, err
 		default: // the others may be unable to
 			for c := range cases {
@@ -120,22 +118,17 @@ func isBest(cases []record.BenchCase, name string) bool {
 	})
 }
 
-// differenceError says that two sides do not compute the same.
-type differenceError struct{ text string }
-
-func (e *differenceError) Error() string { return e.text }
-
 // compare compares the losses of a process with those of this project, by method.
 func compare(p *peer, losses map[string][]float64) error {
 	for name, got := range p.Losses {
 		want := losses[name]
 		if len(got) != verified || len(want) != verified {
-			return &differenceError{fmt.Sprintf("%s: %s: %d losses were verified, not %d", p.way.name, name, len(got), verified)}
+			return fmt.Errorf("%s: %s: %d losses were verified, not %d", p.way.name, name, len(got), verified)
 		}
 		for i, tolerance := range tolerances {
 			if !(math.Abs(got[i]-want[i]) <= tolerance*math.Abs(want[i])) {
-				return &differenceError{fmt.Sprintf("%s computes another loss of %s: %g in step %d, this project %g "+
-					"(tolerance %g of it): the comparison would not be one", p.way.name, name, got[i], i+1, want[i], tolerance)}
+				return fmt.Errorf("%s computes another loss of %s: %g in step %d, this project %g "+
+					"(tolerance %g of it): the comparison would not be one", p.way.name, name, got[i], i+1, want[i], tolerance)
 			}
 		}
 	}
