@@ -17,8 +17,8 @@ import (
 
 // BenchRatios draws what this project's time is of each other framework's: a row a case, a dot a framework, with the
 // quartiles over rounds as a line; left of 1 this project is faster. Of a case that measures what a method adds it is
-// the ratio of what is added, and the line is this project's quartiles. A case without a ratio is left out. It fails if
-// there is none at all, or for a bad option.
+// the ratio of what is added, and the line is this project's quartiles. A case without a ratio, or with none above noise,
+// is left out. It fails if there is none at all, or for a bad option.
 func BenchRatios(b *record.Bench, o Options) (*Figure, error) {
 	rows := ratioRows(b)
 	if len(rows) == 0 {
@@ -34,11 +34,15 @@ func BenchRatios(b *record.Bench, o Options) (*Figure, error) {
 	var keys []key
 	var alt []string
 	reach := 1.0
+	m := b.Machine
+	caption := fmt.Sprintf("%s, %d cores, %s; dhkd on %s", m.CPU, m.Cores, m.OS, m.Backend)
 	for _, name := range frameworks {
-		if slices.ContainsFunc(rows, func(r ratioRow) bool { return r.of[name] != record.Quartiles{} }) {
+		if slices.ContainsFunc(rows, func(r ratioRow) bool { _, ok := r.of[name]; return ok }) {
 			keys = append(keys, key{label: name, line: draw.LineStyle{Color: frameworkColour[name], Width: 4}})
+			caption += fmt.Sprintf(", %s %s", name, m.Versions[name])
 		}
 	}
+	caption += fmt.Sprintf("; batch %d.", b.Batch)
 	for _, r := range rows {
 		for _, name := range frameworks {
 			if q, ok := r.of[name]; ok {
@@ -47,9 +51,6 @@ func BenchRatios(b *record.Bench, o Options) (*Figure, error) {
 			}
 		}
 	}
-	m := b.Machine
-	caption := fmt.Sprintf("%s, %d cores, %s; dhkd on %s, PyTorch %s, JAX %s; batch %d.", m.CPU, m.Cores, m.OS, m.Backend,
-		m.Versions["PyTorch"], m.Versions["JAX"], b.Batch)
 	f := newFrame(o, "Ratio of the medians, below 1 where dhkd is faster: median over rounds, the line from quartile to quartile.",
 		caption, keys...)
 	p := newPlot()
