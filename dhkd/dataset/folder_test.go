@@ -190,6 +190,8 @@ func TestFolderErrors(t *testing.T) {
 		"val lacks n03 and has none":          with("train/n03/x.JPEG"),
 		"val lacks none and has n00":          with("val/n00/x.JPEG"),
 		"in no class's folder":                with("train/x.JPEG"),
+		"train/n01/more/x.JPEG is in no":      with("train/n01/more/x.JPEG"),
+		"val/n01/images/a/x.JPEG is in no":    with("val/n01/images/a/x.JPEG"),
 		"x.webp: images of this format":       with("train/n01/x.webp=x"),
 		"some validation images are in":       with("val/x.JPEG"),
 		"no file has their labels":            tree(t, append(slices.Clone(twoClasses[:7]), "val/v.JPEG")...),

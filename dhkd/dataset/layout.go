@@ -52,6 +52,9 @@ func arrange(l listing) (layout, error) {
 			labels = &l.members[i]
 			continue
 		}
+		if parts[0] != "train" && parts[0] != "val" {
+			continue
+		}
 		isImage, err := imageName(m.name)
 		if err != nil {
 			return layout{}, fmt.Errorf("%s: %w", l.root, err)
@@ -65,7 +68,7 @@ func arrange(l listing) (layout, error) {
 			flat = append(flat, m)
 		case parts[0] == "val" && (len(parts) == 3 || deep):
 			val = append(val, labelled{m, parts[1]})
-		case parts[0] == "train" && len(parts) == 2:
+		default:
 			return fail("%s is in no class's folder", m.name)
 		}
 	}

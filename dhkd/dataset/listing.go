@@ -116,7 +116,7 @@ func listDir(root string) (listing, error) {
 	return listing{root: root}, nil
 }
 
-// walk adds the files below a directory, three levels deep: train/CLASS/images.
+// walk adds the files below a directory, one level deeper than any layout, so that [arrange] sees what is too deep.
 func (l *listing) walk(dir string, depth int) error {
 	entries, err := os.ReadDir(filepath.Join(l.root, filepath.FromSlash(dir)))
 	if err != nil {
@@ -129,7 +129,7 @@ func (l *listing) walk(dir string, depth int) error {
 		case strings.HasPrefix(e.Name(), "."):
 		case !isDir(filepath.Join(l.root, filepath.FromSlash(dir)), e):
 			l.members = append(l.members, member{name: name})
-		case depth < 2:
+		case depth < 3:
 			if err := l.walk(name, depth+1); err != nil {
 				return err
 			}
@@ -195,9 +195,6 @@ func (l *listing) addTar(r *io.SectionReader, offset int64, outer, folder string
 		if class, ok := strings.CutSuffix(name, ".tar"); ok && nested {
 			if err := l.addTar(io.NewSectionReader(r, at, header.Size), offset+at, outer, class, false); err != nil {
 				return fmt.Errorf("%s: %w", header.Name, err)
-			}
-			if _, err := r.Seek(at, io.SeekStart); err != nil {
-				return err
 			}
 			continue
 		}

@@ -25,8 +25,9 @@ type Options struct {
 	SkipBad     bool   // images of a folder that cannot be read are skipped and named, see [Files.Bad]; else they are errors
 	// Dir is a directory or file of the user's to read in place of the known places: the idx files, compressed or
 	// not; CIFAR-100's archive, the directory that was unpacked from it, or a .bin file, whose images are all for
-	// training; a folder of images, a folder around it, or a tar archive of it. A file of the published size must have the published digest (none is known for .bin files); others
-	// are taken as the user's own data in the same format.
+	// training; a folder of images, a folder around it, or a tar archive of it. A file of the published size must have
+	// the published digest (none is known for .bin files, nor for images); others are taken as the user's own data in
+	// the same format.
 	Dir string
 	// Fetch downloads to the cache what is not on this machine.
 	Fetch bool
@@ -68,9 +69,9 @@ type File struct {
 	Classes int `json:"classes,omitempty"`
 }
 
-// Load reads the data set of that name ("fashion-mnist", "fashion-pairs-100", "cifar-100",
-// "imagenet", "image-folder") and checks every file that
-// it reads. Errors name the file and what to do; they wrap [ErrNotFound] and [ErrChecksum] where these apply.
+// Load reads the data set of that name ("fashion-mnist", "fashion-pairs-100", "cifar-100", "imagenet", "image-folder") and
+// checks every file that it reads; of a folder of images it reads the names alone, see [Verify]. Errors name the file and
+// what to do; they wrap [ErrNotFound] and [ErrChecksum] where these apply.
 func Load(ctx context.Context, name string, o Options) (*Set, error) {
 	c, err := lookup(name)
 	if err != nil {
@@ -148,7 +149,7 @@ func CacheDir() (string, error) { return fetch.CacheDir("data") }
 type collection struct {
 	Info
 	sources []source
-	folder  bool   // of images, not files that are published
+	folder  bool   // of images, without published files
 	system  string // where packages of an operating system put the files
 	install string // the command that puts them there
 	load    func(context.Context, place, Options) (*Set, error)

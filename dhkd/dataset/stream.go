@@ -14,7 +14,7 @@ import (
 // Files are the images of a split that are decoded when they are needed: JPEG and PNG files in folders, or in a tar
 // archive. Their order is in rounds, one of each class, so that the first n are balanced.
 type Files struct {
-	root    string // the directory, or the archive
+	root    string // the directory of the files, or of the archive that has them
 	members []member
 	view    View
 	bad     *badFiles // nil: a bad file is an error
@@ -177,8 +177,8 @@ func (s Split) read(d *decoder, file *[]uint8, p *pending, slot int, out []uint8
 			clear(out)
 			return nil
 		}
-		if try == tries || try == s.Len() {
-			return fmt.Errorf("%w; and so it is with the %d files after it", err, try)
+		if try == min(tries, s.Len())-1 {
+			return fmt.Errorf("%w; and so it is with the %d files before it", err, try)
 		}
 		index = (index + 1) % s.Len()
 	}
