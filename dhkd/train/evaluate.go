@@ -140,7 +140,7 @@ func (s split) batches() iter.Seq2[evaluationInputs, error] {
 					yield(batch, b.err)
 					return
 				}
-				for i, label := range b.Labels {
+				for i, label := range b.labels {
 					if label < 0 {
 						weights[i] = 0
 					}

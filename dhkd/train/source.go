@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
@@ -32,9 +33,7 @@ func (t *Trainer) upload(s dataset.Split) (made split, err error) {
 	if made.streamed() {
 		return made, nil
 	}
-	// Straight to the device: by way of a tensor on the host there would be one copy more.
-	shape := shapeOf(dtypes.Uint8, s.Len(), made.shape[0], made.shape[1], made.shape[2])
-	if made.pixels, err = tensors.FromRaw(t.Backend, 0, shape, s.Pixels); err != nil {
+	if made.pixels, err = made.onDevice(s.Pixels, s.Len()); err != nil {
 		return made, err
 	}
 	made.labels = tensors.FromFlatDataAndDimensions(s.Labels, s.Len())
@@ -43,8 +42,13 @@ func (t *Trainer) upload(s dataset.Split) (made split, err error) {
 
 func (s *split) streamed() bool { return s.data.Files != nil }
 
-func (s *split) tensor(pixels []uint8, n int) *tensors.Tensor {
-	return tensors.FromFlatDataAndDimensions(pixels, n, s.shape[0], s.shape[1], s.shape[2])
+// onDevice uploads n images straight: by way of a tensor on the host there would be one copy more.
+func (s *split) onDevice(pixels []uint8, n int) (*tensors.Tensor, error) {
+	return tensors.FromRaw(s.backend, 0, s.imagesShape(n), pixels)
+}
+
+func (s *split) imagesShape(n int) shapes.Shape {
+	return shapeOf(dtypes.Uint8, n, s.shape[0], s.shape[1], s.shape[2])
 }
 
 // images are those of a batch, uint8 [N, H, W, C], and their labels and indices, [N], in the graph of a program.
@@ -75,10 +79,10 @@ func (s *split) batch(indices []int32, seed uint64, epoch int) (inputs []any, fr
 // shaped are inputs of a batch's shapes, to compile for.
 func (s *split) shaped(n int) []any {
 	if s.streamed() {
-		return []any{s.tensor(make([]uint8, n*s.shape[0]*s.shape[1]*s.shape[2]), n),
-			tensors.FromFlatDataAndDimensions(make([]int32, n), n), tensors.FromFlatDataAndDimensions(make([]int32, n), n)}
+		return []any{tensors.FromShape(s.imagesShape(n)), tensors.FromShape(shapeOf(dtypes.Int32, n)),
+			tensors.FromShape(shapeOf(dtypes.Int32, n))}
 	}
-	return []any{s.pixels, s.labels, tensors.FromFlatDataAndDimensions(make([]int32, n), n)}
+	return []any{s.pixels, s.labels, tensors.FromShape(shapeOf(dtypes.Int32, n))}
 }
 
 // follow announces the batches that an epoch will ask for. The caller ends it with unfollow.
@@ -115,8 +119,8 @@ type feed struct {
 
 // fed is a batch on the device, or why there is none.
 type fed struct {
-	dataset.Batch
-	inputs []any
+	labels []int32 // on the host
+	inputs []any   // pixels, labels, indices
 	err    error
 }
 
@@ -149,11 +153,15 @@ func (s *split) upload(b dataset.Batch, err error) fed {
 		return fed{err: err}
 	}
 	n := len(b.Labels)
-	up := fed{Batch: b}
-	for _, x := range []*tensors.Tensor{s.tensor(b.Pixels, n), tensors.FromFlatDataAndDimensions(b.Labels, n),
-		tensors.FromFlatDataAndDimensions(b.Indices, n)} {
-		up.inputs = append(up.inputs, x)
-		up.err = errors.Join(up.err, x.ToDevice(s.backend, 0))
+	pixels, err := s.onDevice(b.Pixels, n)
+	if err != nil {
+		return fed{err: err}
+	}
+	labels, indices := tensors.FromFlatDataAndDimensions(b.Labels, n), tensors.FromFlatDataAndDimensions(b.Indices, n)
+	up := fed{labels: b.Labels, inputs: []any{pixels, labels, indices}}
+	if err := errors.Join(labels.ToDevice(s.backend, 0), indices.ToDevice(s.backend, 0)); err != nil {
+		up.free()
+		return fed{err: err}
 	}
 	return up
 }
