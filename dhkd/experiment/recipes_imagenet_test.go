@@ -4,15 +4,22 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
+	"github.com/dhkd-lab/dhkd-go/dhkd/device/devicetest"
+	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+	"github.com/dhkd-lab/dhkd-go/dhkd/train"
 )
+
+var imageNetRecipes = []string{"imagenet-resnet34-resnet18", "imagenet-resnet50-mobilenetv1"}
 
 // TestImageNetRecipes compares what the recipes say with the authors' and mdistiller's settings, and builds the graphs of the
 // steps, for images of 64 pixels.
 func TestImageNetRecipes(t *testing.T) {
-	for _, name := range []string{"imagenet-resnet34-resnet18", "imagenet-resnet50-mobilenetv1"} {
+	for _, name := range imageNetRecipes {
 		e, err := Open(name)
 		check(t, err)
 		if !slices.Contains(Recipes(), name) {
@@ -53,5 +60,37 @@ func TestImageNetRecipes(t *testing.T) {
 			}
 			traceStep(t, got, 64, 1000)
 		}
+	}
+}
+
+// TestImageNetStepsCompile compiles DHKD's step of each recipe, of an untrained teacher, for images of 64 pixels.
+func TestImageNetStepsCompile(t *testing.T) {
+	const side, classes = 64, 1000
+	device := devicetest.Open(t)
+	images := dataset.Split{Pixels: make([]uint8, 2*side*side*3), Labels: []int32{0, 1}}
+	data := &dataset.Set{Name: "imagenet", Classes: classes, Channels: 3, Height: side, Width: side, Train: images, Test: images,
+		Mean: []float32{0, 0, 0}, Std: []float32{1, 1, 1}}
+	for _, name := range imageNetRecipes {
+		e, err := Open(name)
+		check(t, err)
+		r := resolve(t, e, "dhkd")
+		method, err := distill.New(r.Method)
+		check(t, err)
+		student, err := model(r.Model, classes)
+		check(t, err)
+		teacher, err := model(record.Model{Name: r.Teacher.Model, AuxHead: "none"}, classes)
+		check(t, err)
+		untrained, err := teacher.Undrawn(device.Backend, [3]int{side, side, 3})
+		check(t, err)
+		network := &train.Network{Model: teacher, Weights: map[string]*tensors.Tensor{}}
+		for _, w := range untrained {
+			network.Weights[w.Name] = w.Value
+		}
+		trainer, err := train.New(train.Config{Backend: device.Backend, Data: data, Teacher: network,
+			Step: train.Step{Model: student, Method: method}})
+		check(t, err)
+		_, err = trainer.CompileStep(2)
+		trainer.Close()
+		check(t, err)
 	}
 }
