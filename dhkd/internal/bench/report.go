@@ -172,8 +172,8 @@ func busy(b record.Bench) string {
 	if least >= enough {
 		return ""
 	}
-	return fmt.Sprintf("the machine was busy: PyTorch had only %.0f %% of its cores, which slows it more than it slows "+
-		"XLA, so these ratios are too low", 100*least)
+	return fmt.Sprintf("the machine was busy: PyTorch had only %.0f %% of its cores in one of the cases, which slows it far "+
+		"more than it slows XLA; do not trust these ratios", 100*least)
 }
 
 // save writes all numbers as JSON.
