@@ -28,7 +28,7 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/internal/safefile"
 )
 
-// programs is a directory of compiled programs, which XLA loads in a tenth of the time that it takes to compile them.
+// programs is a directory of compiled programs, which XLA loads much faster than it compiles them.
 // go-xla does not offer PJRT's serialisation, so the plugin's compiler is intercepted in its table of functions.
 //
 // A program's file is named by the hash of all that it depends on, and begins with the hash of its content.
