@@ -97,9 +97,9 @@ func innerProduct(a, b []*Node) *Node {
 	return ReduceAllSum(Stack(terms, 0))
 }
 
-// projection is -dot/squared where dot is negative and squared is not 0, else 0, also where dot is NaN. The division comes
-// last since every parameter's update reads this scalar: XLA repeats what is cheap in each of its readers, here the sum
-// over all parameters, with which the time to compile grew with the square of their number, but never a division.
+// projection is -dot/squared where dot is negative and squared is not 0, else 0, also where dot is NaN. The division
+// comes last since every parameter's update reads this scalar: XLA repeats what is cheap in each of its readers, here
+// the sum over all parameters, with which the time to compile grew with the square of their number, but never a division.
 func projection(dot, squared *Node) *Node {
 	conflict := LessThan(dot, ZerosLike(dot))
 	return divOrZero(Where(conflict, Neg(dot), ZerosLike(dot)), Where(conflict, squared, OnesLike(squared)))

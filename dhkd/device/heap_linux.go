@@ -16,8 +16,8 @@ static int ours(void) {
 		!getenv("GLIBC_TUNABLES");
 }
 
-// One heap for all threads: glibc fixes their number when a second thread asks for memory, so this runs before main. A large
-// block never fits another heap than the first; it would come from the system.
+// One heap for all threads: glibc fixes their number when a second thread asks for memory, so this runs before main. A
+// large block never fits another heap than the first; it would come from the system.
 __attribute__((constructor)) static void one_heap(void) {
 	if (ours()) mallopt(M_ARENA_MAX, 1);
 }
@@ -43,7 +43,8 @@ import "C"
 
 import "sync"
 
-// keepMemory makes the C library keep the memory that a program frees, in huge pages. XLA:CPU allocates its scratch memory
-// anew for every call, and by default glibc fetches blocks of that size from the system, which clears them page by page,
-// and gives them back, which can take as long as the computation. What the user says about malloc in the environment is left as it is.
+// keepMemory makes the C library keep the memory that a program frees, in huge pages. XLA:CPU allocates its scratch
+// memory anew for every call, and by default glibc fetches blocks of that size from the system, which clears them page by
+// page, and gives them back, which can take as long as the computation. What the user says about malloc in the
+// environment is left as it is.
 var keepMemory = sync.OnceFunc(func() { C.keep_memory() })
