@@ -365,6 +365,10 @@ var recipes = rapid.Custom(func(t *rapid.T) record.Recipe {
 	for m := 10; m < 90 && rapid.Bool().Draw(t, "more"); m += 10 {
 		r.Schedule.Milestones = append(r.Schedule.Milestones, m)
 	}
+	if rapid.Bool().Draw(t, "measured") {
+		r.Measure = &record.Measure{Gradients: &record.MeasureGradients{Every: rapid.IntRange(1, 1000).Draw(t, "every"),
+			Terms: rapid.SampledFrom([][]string{nil, {"ce", "binarykl_norm"}, {"null", record.RestTerm}}).Draw(t, "terms")}}
+	}
 	switch rapid.IntRange(0, 2).Draw(t, "taught") {
 	case 2:
 		r.Teacher = &record.Teacher{Model: name.Draw(t, "teacher"), Weights: rapid.SampledFrom([]string{

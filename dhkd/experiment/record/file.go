@@ -172,6 +172,9 @@ func (r *Record) Validate() error {
 				return fmt.Errorf("epochs[%d].metrics.%s: must be 0 to 100 per cent, is %g", i, name, v)
 			}
 		}
+		if err := e.Gradients.check(); err != nil {
+			return fmt.Errorf("epochs[%d].gradients.%w", i, err)
+		}
 	}
 	if r.Last != len(r.Epochs) {
 		return fmt.Errorf("last_epoch: is %d, but there are %d epochs", r.Last, len(r.Epochs))

@@ -26,6 +26,8 @@ type Recipe struct {
 	BatchSize  int       `yaml:"batch_size" json:"batch_size"`
 	Seed       uint64    `yaml:"seed" json:"seed"`
 	NonFinite  string    `yaml:"non_finite" json:"non_finite"` // what a NaN or infinite loss does: "stop" or "continue"
+	// Measure says what is measured in the course of training; nil = nothing.
+	Measure *Measure `yaml:"measure,omitempty" json:"measure,omitempty"`
 	// Tuning says how the learning rate was chosen; nil when it was given.
 	Tuning *Tuning `yaml:"tuning,omitempty" json:"tuning,omitempty"`
 }
@@ -188,6 +190,7 @@ func ParseRecipe(name string, data []byte) (Recipe, error) {
 func (r Recipe) clone() Recipe {
 	r.Schedule.Milestones = slices.Clone(r.Schedule.Milestones)
 	r.Method.With = slices.Clone(r.Method.With)
+	r.Measure = r.Measure.clone()
 	if r.Teacher != nil {
 		t := *r.Teacher
 		r.Teacher = &t

@@ -57,6 +57,8 @@ type Epoch struct {
 	LearningRate float64 `json:"learning_rate"`
 	Seconds      float64 `json:"seconds"`
 	Metrics      Metrics `json:"metrics"`
+	// Gradients is nil in an epoch without a measured step.
+	Gradients *Gradients `json:"gradients,omitempty"`
 }
 
 // Failure says what ended a run.

@@ -153,6 +153,9 @@ func (r Recipe) check(known Names) *problem {
 	require(r.Dataset.Train == 0 || r.BatchSize <= r.Dataset.Train-r.Dataset.Holdout, "batch_size",
 		"must be at most the %d training images, is %d", r.Dataset.Train-r.Dataset.Holdout, r.BatchSize)
 	oneOf("non_finite", r.NonFinite, OnNonFinite)
+	if p := r.Measure.check(); p != nil && first == nil {
+		first = p
+	}
 
 	if r.Tuning != nil {
 		count("tuning.holdout", r.Tuning.Holdout, 1)
