@@ -41,7 +41,14 @@ func TestRecipes(t *testing.T) {
 			if needs.Teacher != (recipe.Teacher != nil) {
 				t.Errorf("%s: %s: method %s has teacher %v", name, recipe.Name, recipe.Method.Name, recipe.Teacher)
 			}
-			if recipe.Teacher != nil && recipe.Teacher.Weights == "" && !done[teacherWeights("", recipe)] {
+			if recipe.Teacher != nil && recipe.Teacher.Experiment != "" {
+				_, teacher, err := teacherRecipe(e, recipe)
+				check(t, err)
+				if teacher.Model.Name != recipe.Teacher.Model || teacher.Profile != recipe.Profile ||
+					teacher.Dataset.Name != recipe.Dataset.Name || teacher.Dataset.Seed != recipe.Dataset.Seed {
+					t.Errorf("%s: %s: teacher %+v is %+v", name, recipe.Name, recipe.Teacher, teacher)
+				}
+			} else if recipe.Teacher != nil && recipe.Teacher.Weights == "" && !done[teacherWeights("", recipe)] {
 				t.Errorf("%s: %s comes before its teacher", name, recipe.Name)
 			}
 			done[WeightsPath("", recipe)] = true

@@ -107,22 +107,22 @@ func WithTeachers(e *record.Experiment, recipes []record.Recipe, set []string) (
 	}
 	var all []record.Recipe
 	known := map[string]bool{}
-	var add func(r record.Recipe) error
-	add = func(r record.Recipe) error {
-		if key := fmt.Sprintf("%s-seed%d", r.Name, r.Seed); known[key] {
+	var add func(e *record.Experiment, r record.Recipe) error
+	add = func(e *record.Experiment, r record.Recipe) error {
+		if key := fmt.Sprintf("%s/%s-seed%d", r.Experiment, r.Name, r.Seed); known[key] {
 			return nil
 		} else {
 			known[key] = true
 		}
 		if r.Teacher != nil && r.Teacher.Weights == "" {
-			teacher, err := e.Resolve(r.Teacher.Run, r.Teacher.Seed)
+			of, teacher, err := teacherRecipe(e, r)
 			if err != nil {
 				return err
 			}
 			if teacher, err = Override(teacher, shared); err != nil {
 				return err
 			}
-			if err := add(teacher); err != nil {
+			if err := add(of, teacher); err != nil {
 				return err
 			}
 		}
@@ -130,11 +130,23 @@ func WithTeachers(e *record.Experiment, recipes []record.Recipe, set []string) (
 		return nil
 	}
 	for _, r := range recipes {
-		if err := add(r); err != nil {
+		if err := add(e, r); err != nil {
 			return nil, err
 		}
 	}
 	return all, nil
+}
+
+// teacherRecipe is the recipe of the run that trains a recipe's teacher, and the experiment that it is of.
+func teacherRecipe(e *record.Experiment, r record.Recipe) (*record.Experiment, record.Recipe, error) {
+	if r.Teacher.Experiment != "" {
+		var err error
+		if e, err = Open(r.Teacher.Experiment); err != nil {
+			return nil, record.Recipe{}, fmt.Errorf("run %s: teacher.experiment: %w", r.Name, err)
+		}
+	}
+	teacher, err := e.Resolve(r.Teacher.Run, r.Teacher.Seed)
+	return e, teacher, err
 }
 
 // Override returns the recipe with keys set as in "method.alpha=0.1", or "alpha=0.1" for short. Values are YAML. What

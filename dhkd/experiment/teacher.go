@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,8 +65,8 @@ func (t *teacherFile) is(other *teacherFile, model string) bool {
 
 // teacherWeights is the file that the teacher's run left.
 func teacherWeights(dir string, recipe record.Recipe) string {
-	run := record.Recipe{Experiment: recipe.Experiment, Profile: recipe.Profile, Name: recipe.Teacher.Run,
-		Seed: recipe.Teacher.Seed}
+	run := record.Recipe{Experiment: cmp.Or(recipe.Teacher.Experiment, recipe.Experiment), Profile: recipe.Profile,
+		Name: recipe.Teacher.Run, Seed: recipe.Teacher.Seed}
 	return WeightsPath(dir, run)
 }
 

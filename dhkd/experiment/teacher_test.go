@@ -32,6 +32,27 @@ func untrained(t *testing.T, path string, seed uint64) {
 	check(t, weights.ExportStateDict(path, values, nil))
 }
 
+// A teacher of another experiment is that experiment's run, trained once for all that learn from it.
+func TestTeacherOfAnotherExperiment(t *testing.T) {
+	e, err := Open("literal")
+	check(t, err)
+	selected, err := Select(e, Selection{Runs: []string{"ce+binarykl", "dual-binarykl"}, Seeds: []uint64{2}})
+	check(t, err)
+	all, err := WithTeachers(e, selected, nil)
+	check(t, err)
+	if len(all) != 3 || all[0].Experiment != "collapse" || all[0].Seed != 1 || all[0].Teacher != nil {
+		t.Fatalf("%d recipes, the first %+v", len(all), all[0])
+	}
+	for _, student := range all[1:] {
+		if got, want := teacherWeights("d", student), WeightsPath("d", all[0]); got != want {
+			t.Errorf("%s learns from %s, want %s", student.Name, got, want)
+		}
+	}
+	selected[0].Teacher.Experiment = "no-such"
+	_, err = WithTeachers(e, selected[:1], nil)
+	wantError(t, err, "run ce+binarykl: teacher.experiment: no experiment \"no-such\"")
+}
+
 // A teacher that is a file is trained by no run, and must stay the same while a run is continued.
 func TestTeacherIsAFile(t *testing.T) {
 	t.Setenv("DHKD_CACHE", t.TempDir())

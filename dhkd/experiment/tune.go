@@ -67,6 +67,9 @@ func (r *Runner) candidate(ctx context.Context, e *record.Experiment, name strin
 	}
 	search := func(recipe record.Recipe) record.Recipe {
 		recipe.Experiment += "-tuning"
+		if recipe.Teacher != nil && recipe.Teacher.Experiment != "" {
+			recipe.Teacher.Experiment += "-tuning"
+		}
 		recipe.Dataset.Train += holdout
 		recipe.Dataset.Holdout = holdout
 		recipe.Schedule.EvaluateEvery = 0
@@ -74,7 +77,7 @@ func (r *Runner) candidate(ctx context.Context, e *record.Experiment, name strin
 		return recipe
 	}
 	if recipe.Teacher != nil && recipe.Teacher.Weights == "" {
-		teacher, err := e.Resolve(recipe.Teacher.Run, recipe.Teacher.Seed)
+		_, teacher, err := teacherRecipe(e, recipe)
 		if err != nil {
 			return 0, err
 		}

@@ -31,7 +31,7 @@ import (
 //
 // A run without a teacher of its own learns from the shared one, unless it is the shared one; teacher: none takes it
 // away. teacher: {weights: crd:resnet32x4} learns from a published network, {weights: net.pth, model: resnet20} from a
-// file.
+// file. teacher: {experiment: m, run: teacher, seed: 1, model: wrn_16_2} learns from a run of another experiment.
 type Experiment struct {
 	Name  string // a file name
 	Title string // the name if none was given
@@ -81,10 +81,12 @@ type run struct {
 }
 
 type teacher struct {
-	Run     string `yaml:"run"`
-	Weights string `yaml:"weights"`
-	Model   string `yaml:"model"` // may be left out: it is the run's, or the published teacher's
-	Cache   string `yaml:"cache"`
+	Run        string `yaml:"run"`
+	Experiment string `yaml:"experiment"`
+	Seed       uint64 `yaml:"seed"` // with experiment alone, else the student's or the first
+	Weights    string `yaml:"weights"`
+	Model      string `yaml:"model"` // may be left out: it is the run's, or the published teacher's
+	Cache      string `yaml:"cache"`
 }
 
 // ParseExperiment reads an experiment from YAML; name is the file's, for messages. Unknown and repeated keys, wrong
@@ -159,11 +161,11 @@ func (e *Experiment) Resolve(name string, seed uint64) (Recipe, error) {
 	}
 	r := own.Recipe.clone()
 	r.Seed = seed
-	if r.Teacher != nil {
+	if from := e.teacherOf(r); from != nil {
 		// The teacher of the same seed, or its first where it was trained with fewer seeds than the students.
-		if from := e.run(r.Teacher.Run); from != nil && slices.Contains(from.Seeds, seed) {
+		if slices.Contains(from.Seeds, seed) {
 			r.Teacher.Seed = seed
-		} else if from != nil && len(from.Seeds) > 0 {
+		} else if len(from.Seeds) > 0 {
 			r.Teacher.Seed = from.Seeds[0]
 		}
 	}
@@ -197,6 +199,14 @@ func (e *Experiment) run(name string) *Run {
 	return nil
 }
 
+// teacherOf is the run of this experiment that a recipe learns from, or nil.
+func (e *Experiment) teacherOf(r Recipe) *Run {
+	if r.Teacher == nil || r.Teacher.Experiment != "" {
+		return nil
+	}
+	return e.run(r.Teacher.Run)
+}
+
 // ordered returns the runs with teachers first, and an error when two runs learn from each other.
 func (e *Experiment) ordered() ([]Run, error) {
 	var runs []Run
@@ -211,8 +221,8 @@ func (e *Experiment) ordered() ([]Run, error) {
 			return nil
 		}
 		state[name] = 1
-		if t := own.Recipe.Teacher; t != nil && e.run(t.Run) != nil {
-			if err := visit(e.run(t.Run)); err != nil {
+		if from := e.teacherOf(own.Recipe); from != nil {
+			if err := visit(from); err != nil {
 				return err
 			}
 		}
@@ -221,9 +231,7 @@ func (e *Experiment) ordered() ([]Run, error) {
 		return nil
 	}
 	for i := range e.Runs { // runs that others learn from come first of all
-		if slices.ContainsFunc(e.Runs, func(o Run) bool {
-			return o.Recipe.Teacher != nil && o.Recipe.Teacher.Run == e.Runs[i].Recipe.Name
-		}) {
+		if slices.ContainsFunc(e.Runs, func(o Run) bool { return e.teacherOf(o.Recipe) == &e.Runs[i] }) {
 			if err := visit(&e.Runs[i]); err != nil {
 				return nil, err
 			}
@@ -252,8 +260,9 @@ func (d *document) decodeRun(node ast.Node, i int, shared *file) (Run, error) {
 		Model: own.Model, Method: own.Method, Optimizer: own.Optimizer, Schedule: own.Schedule, BatchSize: own.BatchSize,
 		NonFinite: own.NonFinite, Measure: own.Measure.clone(), Tuning: own.Tuning}
 	r.Measure.complete()
-	if t := own.Teacher; t != nil && (t.Run != own.Name || d.positions[fmt.Sprintf("runs[%d].teacher", i)] != nil) {
-		r.Teacher = &Teacher{Run: t.Run, Weights: t.Weights, Model: t.Model, Cache: t.Cache}
+	if t := own.Teacher; t != nil && (t.Run != own.Name || t.Experiment != "" ||
+		d.positions[fmt.Sprintf("runs[%d].teacher", i)] != nil) {
+		r.Teacher = &Teacher{Run: t.Run, Experiment: t.Experiment, Seed: t.Seed, Weights: t.Weights, Model: t.Model, Cache: t.Cache}
 		d.replaceTeacher(fmt.Sprintf("runs[%d].teacher", i), r.Teacher)
 	}
 	return Run{Recipe: r.clone(), Seeds: slices.Clone(own.Seeds)}, nil
@@ -264,7 +273,7 @@ func (d *document) replaceTeacher(path string, t *Teacher) {
 	own := func(key string) bool { return d.positions[path+"."+key] != nil }
 	switch {
 	case own("weights") && !own("run"):
-		t.Run = ""
+		t.Run, t.Experiment, t.Seed = "", "", 0
 	case own("run") && !own("weights") && t.Weights != "":
 		t.Weights = ""
 	default:
@@ -295,6 +304,19 @@ func (e *Experiment) linkTeacher(known Names, r *Recipe) *problem {
 			return &problem{"teacher.model", fmt.Sprintf("is %q, but %s is a %q", t.Model, t.Weights, published)}
 		}
 		return nil
+	}
+	if t := r.Teacher; t.Experiment != "" { // which is not known here
+		switch {
+		case t.Experiment == e.Name:
+			return &problem{"teacher.experiment", "is this one: leave it out"}
+		case t.Model == "":
+			return &problem{"teacher.model", fmt.Sprintf("is missing: name the network that run %s of experiment %s trains", t.Run,
+				t.Experiment)}
+		}
+		return nil
+	}
+	if r.Teacher.Seed != 0 {
+		return &problem{"teacher.seed", "is that of a run of another experiment (teacher.experiment): leave it out"}
 	}
 	from := e.run(r.Teacher.Run)
 	if from == nil {

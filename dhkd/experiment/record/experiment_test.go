@@ -254,6 +254,11 @@ func TestParseExperimentErrors(t *testing.T) {
 		{"- name: kd", "- name: KD", `f.yaml:20:11: runs[1].name: "KD" is no file name`},
 		{"label: KD", `label: "K\e[31mD"`, `runs[1].label: must be one line of at most 200 printable characters`},
 		{"{run: teacher}", "{run: techer}", `f.yaml:9:16: teacher.run: no run is named "techer"; did you mean teacher?`},
+		{"{run: teacher}", "{run: teacher, seed: 2}", `f.yaml:9:31: teacher.seed: is that of a run of another experiment`},
+		{"{run: teacher}", "{experiment: m, run: teacher}", `runs[1].teacher.model: is missing: name the network that run teacher of`},
+		{"{run: teacher}", "{experiment: ../m, run: teacher, model: vgg8}", `teacher.experiment: "../m" is no file name`},
+		{"{run: teacher}", "{experiment: quickstart, run: teacher}", `teacher.experiment: is this one: leave it out`},
+		{"{run: teacher}", "{experiment: m, weights: 'crd:vgg13', model: vgg13}", `teacher.experiment: is a run's: weights have none`},
 		{"{run: teacher}", "{run: teacher, model: resnet8}",
 			`teacher.model: is "resnet8", but run teacher trains "resnet20"`},
 		{"    seeds: [1]\n", "    teacher: {run: kd}\n", `learns from itself`},
@@ -375,7 +380,7 @@ var recipes = rapid.Custom(func(t *rapid.T) record.Recipe {
 			"crd:resnet32x4", "hf://o/r/f.bin@main", "C:\\a b.pth", "./x: y.pth", "null"}).Draw(t, "weights")}
 	case 1:
 		r.Teacher = &record.Teacher{Model: name.Draw(t, "teacher"), Run: "t" + r.Name,
-			Seed: rapid.Uint64().Draw(t, "teacher's seed")}
+			Seed: rapid.Uint64().Draw(t, "teacher's seed"), Experiment: rapid.SampledFrom([]string{"", "other"}).Draw(t, "of experiment")}
 	}
 	if rapid.Bool().Draw(t, "tuned") {
 		top1 := rapid.SliceOfN(rapid.Float64Range(0, 100), 2, 2)

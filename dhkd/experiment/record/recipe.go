@@ -74,8 +74,10 @@ func (m Model) Heads() string {
 // Teacher names the network that is learnt from, and the run that trained it or the file that has it.
 type Teacher struct {
 	Model string `yaml:"model" json:"model"` // "resnet20"
-	// Run is the name of the run of the same experiment that trains it.
+	// Run is the name of the run that trains it.
 	Run string `yaml:"run,omitempty" json:"run,omitempty"`
+	// Experiment is that of Run where it is another one than the student's: one of the program's, of the same profile.
+	Experiment string `yaml:"experiment,omitempty" json:"experiment,omitempty"`
 	// Weights is in place of a run: a file, "hf://organisation/repository/file", or a published teacher,
 	// "crd:resnet32x4".
 	Weights string `yaml:"weights,omitempty" json:"weights,omitempty"`

@@ -109,9 +109,13 @@ func (r Recipe) check(known Names) *problem {
 	if r.Teacher != nil {
 		if t := r.Teacher; t.Weights == "" {
 			name("teacher.run", t.Run)
-			require(t.Run != r.Name, "teacher.run", "a run cannot learn from itself")
+			require(t.Run != r.Name || t.Experiment != "", "teacher.run", "a run cannot learn from itself")
+			if t.Experiment != "" {
+				name("teacher.experiment", t.Experiment)
+			}
 		} else {
 			require(t.Run == "", "teacher.weights", "a teacher is a run or weights: both are given")
+			require(t.Experiment == "", "teacher.experiment", "is a run's: weights have none")
 			require(printable(t.Weights) && len(t.Weights) <= 500, "teacher.weights",
 				"must be one line of at most 500 printable characters")
 			require(t.Seed == 0, "teacher.seed", "is a run's: weights have none")
