@@ -1,5 +1,5 @@
 # The project's commands. "make help" lists them; what takes more than a line is in scripts/.
-.PHONY: help demo test lint bench notebooks lab clean build
+.PHONY: help demo test lint bench evidence notebooks lab clean build
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -17,6 +17,10 @@ lint: ## check the format and the code of all packages
 bench: build ## compare the speed of training steps with PyTorch's and JAX's (BENCH="-limit 2.2 -json bench.json")
 	@scripts/need.sh xla
 	go run ./dhkd/internal/bench $(BENCH)
+
+evidence: build ## make the runs that the notebooks show (hours on two cores; it can be interrupted and continued)
+	@scripts/need.sh xla data
+	scripts/evidence.sh
 
 notebooks: build ## run all notebooks anew and store their outputs
 	@scripts/need.sh xla jupyter data
