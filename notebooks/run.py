@@ -4,10 +4,12 @@
     .venv/bin/python notebooks/run.py notebooks/00-quickstart.md             # does it run?
     .venv/bin/python notebooks/run.py --inplace notebooks/00-quickstart.md   # and write 00-quickstart.ipynb
     .venv/bin/python notebooks/run.py --check notebooks/00-quickstart.ipynb  # are the committed outputs still true?
+    .venv/bin/python notebooks/run.py --jobs 2 notebooks/[0-9]*.md           # all, two at a time
 
 A notebook is a pair: NAME.md has the cells and NAME.ipynb has the cells and their outputs. Either can be run. The
-environment reaches the cells, so that a notebook can be given parameters. A cell tagged "volatile" may print something
-else each time (times, speeds): --check runs it, and doesn't compare it.
+environment reaches the cells, so that a notebook can be given parameters: DHKD_PROFILE=smoke trains runs at smoke size.
+A cell tagged "volatile" may print something else each time (times, speeds, what is shown of records): --check runs it,
+and doesn't compare it. Of pictures it compares size and description, since pixels differ between machines.
 
 Exit status: 0 all is well, 1 a cell failed or an output differs, 2 nothing could be run.
 """
@@ -18,9 +20,13 @@ import hashlib
 import json
 import os
 import re
+import struct
+import subprocess
 import sys
 import tempfile
 import time
+from base64 import b64decode
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -30,6 +36,8 @@ try:
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    import stamp
 except ImportError as err:
     sys.exit(f"run.py: {err}: run 'make lab' or 'dhkd setup --jupyter' first, and then {HERE.parent}/.venv/bin/python")
 
@@ -43,17 +51,22 @@ class Failure(Exception):
 
 def main():
     args = parse_args()
+    if args.jobs > 1 and len(args.notebooks) > 1:
+        return side_by_side(args)
     status = 0
     for path in args.notebooks:
         began = time.monotonic()
         try:
             notebook = read(path)
             committed = read(path.with_suffix(".ipynb")) if args.check else None
-            execute(notebook, path, args.timeout, quiet=args.quiet)
+            written = bool(args.inplace or args.output)
+            execute(notebook, path, args.timeout, args.quiet, written)
             if args.check:
                 compare(committed, notebook, path.with_suffix(".ipynb"))
-            elif args.inplace or args.output:
+            elif written:
                 write(notebook, args.output or path.with_suffix(".ipynb"))
+            if args.inplace:
+                write_thumbnail(notebook, path.parent / "thumbnails" / f"{path.stem}.png")
         except Failure as failure:
             print(f"{path}: {failure}", file=sys.stderr)
             status = status or 1
@@ -65,6 +78,24 @@ def main():
     return status
 
 
+def side_by_side(args):
+    """Run each notebook in a process of its own, several at a time."""
+    options = [f"--timeout={args.timeout}"]
+    options += [f"--{name}" for name in ("inplace", "check", "quiet") if getattr(args, name)]
+
+    def run(path):
+        command = [sys.executable, __file__, *options, str(path)]
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+
+    began, status = time.monotonic(), 0
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for done in pool.map(run, args.notebooks):
+            print(done.stdout, end="", flush=True)
+            status = max(status, 2 if done.returncode not in (0, 1) else done.returncode)
+    print(f"{len(args.notebooks)} notebooks in {time.monotonic() - began:.0f} s")
+    return status
+
+
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK", help="a .md or .ipynb file")
@@ -73,6 +104,7 @@ def parse_args():
     what.add_argument("--output", type=Path, metavar="FILE", help="write cells and outputs to FILE")
     what.add_argument("--check", action="store_true", help="compare the outputs with those in the pair's .ipynb")
     parser.add_argument("--timeout", type=int, default=600, metavar="S", help="seconds for one cell (default 600)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="run so many notebooks at a time (default 1)")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="set a variable for the cells")
     parser.add_argument("--quiet", action="store_true", help="no line for each cell")
     args = parser.parse_args()
@@ -120,8 +152,12 @@ def write(notebook, path):
             raise
 
 
-def execute(notebook, path, timeout, quiet):
-    """Run every cell in the notebook's folder, filling in the outputs. Raises Failure at the first cell that fails."""
+def execute(notebook, path, timeout, quiet, written):
+    """Run every cell in the notebook's folder, filling in the outputs and the stamp.
+
+    Raises Failure at the first cell that fails. Of a notebook that isn't going to be written the
+    figures aren't kept either. What is written is never from a cache.
+    """
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     began = {}
 
@@ -134,8 +170,13 @@ def execute(notebook, path, timeout, quiet):
             first = next((line for line in cell.source.splitlines() if line.strip()), "")
             print(f"  cell {code.index(cell_index) + 1}/{len(code)} {seconds:5.1f} s  {first[:80]}", file=sys.stderr)
 
-    with tempfile.TemporaryDirectory(prefix="dhkd-jupyter-") as runtime:
-        os.environ["JUPYTER_RUNTIME_DIR"] = runtime
+    with tempfile.TemporaryDirectory(prefix="dhkd-jupyter-") as temporary:
+        reported = os.path.join(temporary, "stamp")
+        os.environ.update(JUPYTER_RUNTIME_DIR=temporary, DHKD_HEADLESS="1", DHKD_STAMP=reported)
+        if written:
+            os.environ["DHKD_CACHE"] = "off"
+        else:
+            os.environ["DHKD_FIGURES"] = os.path.join(temporary, "figures")
         search = [str(HERE / "kernel"), *filter(None, [os.environ.get("JUPYTER_PATH")])]
         os.environ["JUPYTER_PATH"] = os.pathsep.join(dict.fromkeys(os.pathsep.join(search).split(os.pathsep)))
         client = NotebookClient(
@@ -156,6 +197,7 @@ def execute(notebook, path, timeout, quiet):
             raise Failure(failed_cell(notebook, f"not done after {timeout} s (--timeout)")) from None
         except DeadKernelError:
             raise Failure(failed_cell(notebook, "the kernel died")) from None
+        notebook.metadata["dhkd"] = stamp.make(notebook, stamp.read(reported))
     notebook.metadata.get("language_info", {}).pop("version", None)  # the Go of whoever ran it last
     for number, index in enumerate(code, 1):
         cell = notebook.cells[index]
@@ -208,14 +250,33 @@ def compare(committed, now, path):
 
 
 def comparable(cell):
-    lines = []
+    """What is compared of a cell's outputs: what it printed, then what it showed: the two come by different ways."""
+    printed, shown = [], []
     for output in cell.outputs:
         kept = {key: value for key, value in output.items() if key not in ("execution_count", "transient")}
         if output.output_type == "stream":
-            lines += [f"{output.name}: {line}" for line in output.text.splitlines()]
-        else:
-            lines += json.dumps(kept, indent=1, sort_keys=True).splitlines()
-    return lines
+            printed += [f"{output.name}: {line}" for line in output.text.splitlines()]
+            continue
+        if "image/png" in kept.get("data", {}):
+            kept["data"] = {**kept["data"], "image/png": "{} x {} pixels".format(*png_size(kept["data"]["image/png"]))}
+        shown += json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False).splitlines()
+    return printed + shown
+
+
+def png_size(text):
+    return struct.unpack(">II", b64decode(text)[16:24])
+
+
+def write_thumbnail(notebook, path):
+    """Write the first picture of the cell that is tagged "thumbnail", which the list of notebooks shows."""
+    for cell in notebook.cells:
+        if "thumbnail" in cell.metadata.get("tags", []):
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    path.parent.mkdir(exist_ok=True)
+                    path.write_bytes(b64decode(output.data["image/png"]))
+                    return
+            raise Failure("the cell with the tag thumbnail shows no picture")
 
 
 def one_line(err):

@@ -38,7 +38,7 @@ needs() {
 
 gofmt() {
 	local files
-	files=$(command gofmt -l dhkd plots) || return
+	files=$(command gofmt -l dhkd plots notebooks) || return
 	[ -z "$files" ] || { printf 'not formatted (gofmt -w mends it):\n%s\n' "$files"; return 1; }
 }
 
@@ -89,7 +89,8 @@ go_test() {
 
 notebook() {
 	[ -x .venv/bin/python ] || { echo "the notebooks' environment is missing, see jupyter"; return $skipped; }
-	.venv/bin/python notebooks/sync.py --check && .venv/bin/python notebooks/run.py --quiet notebooks/00-quickstart.md
+	.venv/bin/python notebooks/sync.py --check && go_test -run "Notebooks|Lint|Stamp" ./dhkd/internal/jupyter &&
+		.venv/bin/python notebooks/run.py --quiet --jobs 2 notebooks/[0-9]*.md
 }
 
 report() { go_test -run 'InABrowser|TestOpen' ./dhkd/experiment/report ./dhkd/internal/browsertest; }

@@ -65,8 +65,11 @@ type Stage struct {
 	All, Compile, Train, Evaluate time.Duration
 }
 
-// Progress shows how runs get on.
-type Progress = progress.Progress
+// Progress shows how runs get on; Update is where a run stands.
+type (
+	Progress = progress.Progress
+	Update   = progress.Update
+)
 
 // NewProgress shows progress on w: a live line on a terminal, a line per epoch elsewhere.
 func NewProgress(w io.Writer) Progress { return progress.New(w, progress.Auto) }

@@ -2,8 +2,9 @@
 //
 //     node notebooks/browser/lab.mjs notebooks/00-quickstart.ipynb --screenshot /tmp/quickstart.png
 //
-// The notebook's file is not changed. Options: --screenshot FILE; --timeout S (for all cells, default 600). CHROMIUM
-// names the browser. Exit status: 0 every cell ran without error and every picture shows; 1 not so; 2 nothing was run.
+// The notebook's file is not changed. Options: --screenshot FILE; --timeout S (for all cells, default 600); --sliders N
+// (there are so many). Each slider is moved, and the picture of its cell must follow. CHROMIUM names the browser. Exit
+// status: 0 every cell ran without error and every picture shows; 1 not so; 2 nothing was run.
 
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -22,7 +23,7 @@ const stop = (status, message) => {
 }
 
 async function main () {
-  const { notebook, screenshot, timeout } = options()
+  const { notebook, screenshot, sliders, timeout } = options()
   const temporary = mkdtempSync(join(tmpdir(), 'dhkd-lab-'))
   let lab, browser
   const cleanUp = async () => {
@@ -38,11 +39,13 @@ async function main () {
       args: ['--no-sandbox', '--disable-dev-shm-usage']
     })
     const page = await browser.newPage({ viewport: { width: 1400, height: 1000 } })
-    await runAll(page, lab.url, basename(notebook), timeout)
+    const moved = await runAll(page, lab.url, basename(notebook), timeout)
     const { cells, pictures, problems } = await inspect(page)
+    if (moved < sliders) problems.push(`${moved} sliders moved a picture, not ${sliders}`)
     if (screenshot) await photograph(page, screenshot)
     for (const problem of problems) console.error(`${notebook}: ${problem}`)
-    console.log(`${notebook}: in JupyterLab: ${cells} code cells, ${pictures} pictures, ${problems.length} problems`)
+    console.log(`${notebook}: in JupyterLab: ${cells} code cells, ${pictures} pictures, ${moved} sliders moved, ` +
+      `${problems.length} problems`)
     return problems.length ? 1 : 0
   } catch (err) {
     console.error(`lab.mjs: ${notebook}: ${err.message.split('\n')[0]}`)
@@ -57,18 +60,23 @@ function options () {
   try {
     ({ values, positionals } = parseArgs({
       allowPositionals: true,
-      options: { screenshot: { type: 'string' }, timeout: { type: 'string', default: '600' } }
+      options: {
+        screenshot: { type: 'string' },
+        timeout: { type: 'string', default: '600' },
+        sliders: { type: 'string', default: '0' }
+      }
     }))
   } catch (err) {
     stop(2, err.message)
   }
   const timeout = Number(values.timeout) * 1000
-  if (positionals.length !== 1 || !(timeout > 0)) {
-    stop(2, 'usage: lab.mjs NOTEBOOK.ipynb [--screenshot FILE] [--timeout SECONDS]')
+  const sliders = Number(values.sliders)
+  if (positionals.length !== 1 || !(timeout > 0) || !(sliders >= 0)) {
+    stop(2, 'usage: lab.mjs NOTEBOOK.ipynb [--screenshot FILE] [--timeout SECONDS] [--sliders N]')
   }
   const notebook = resolve(positionals[0])
   if (!existsSync(notebook) || !statSync(notebook).isFile()) stop(2, `${notebook}: no such file`)
-  return { notebook, screenshot: values.screenshot && resolve(values.screenshot), timeout }
+  return { notebook, screenshot: values.screenshot && resolve(values.screenshot), sliders, timeout }
 }
 
 // startLab starts JupyterLab on a free port, with settings of its own, and waits until it answers.
@@ -137,7 +145,8 @@ function findBrowser () {
   return found
 }
 
-// runAll clears the notebook's committed outputs, clicks Run All and waits for the last cell.
+// runAll clears the notebook's committed outputs, clicks Run All, moves what sliders come, and waits for the last cell. It
+// returns the number of sliders that a picture followed.
 async function runAll (page, url, name, timeout) {
   await page.goto(`${url}/lab/tree/${encodeURIComponent(name)}?reset`)
   await page.locator('.jp-Notebook .jp-CodeCell').first().waitFor({ timeout: 60_000 })
@@ -150,13 +159,35 @@ async function runAll (page, url, name, timeout) {
   await menu(page, 'Run', 'Run All Cells')
   const prompts = page.locator('.jp-Notebook .jp-CodeCell .jp-InputPrompt')
   const idle = page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+  const moved = new Set()
   await until('the cells to run', timeout, async () => {
+    await moveSliders(page, moved)
     const texts = await prompts.allTextContents()
     const failed = (await outputs(page)).flat().some(output => output.output_type === 'error')
     const over = failed ? !texts.some(text => text.includes('*')) : texts.every(text => /^\[\d+\]:/.test(text))
     return over && await idle.count() > 0
   })
   await sleep(500) // the last pictures
+  return moved.size
+}
+
+// moveSliders moves each slider that is there to another place, and waits for its cell's picture to change. A cell with
+// sliders runs for as long as somebody moves them.
+async function moveSliders (page, moved) {
+  const picture = id => page.evaluate(id => document.getElementById(id)?.closest('.jp-Cell')
+    .querySelector('.jp-OutputArea svg')?.outerHTML, id)
+  const sliders = page.locator('.jp-Notebook .jp-OutputArea input[type=range]')
+  for (const id of await sliders.evaluateAll(all => all.map(slider => slider.id))) {
+    const before = await picture(id)
+    if (moved.has(id) || !before) continue
+    await page.evaluate(id => {
+      const slider = document.getElementById(id)
+      slider.value = Math.round(slider.max * 0.8)
+      slider.dispatchEvent(new Event('input'))
+    }, id)
+    await until('a picture to follow its slider', 10_000, async () => await picture(id) !== before)
+    moved.add(id)
+  }
 }
 
 async function menu (page, title, entry) {

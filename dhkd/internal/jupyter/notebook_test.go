@@ -4,11 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"go/format"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -55,6 +60,8 @@ func lint(data []byte, md string) (problems []string) {
 			Outputs        []struct {
 				OutputType string `json:"output_type"`
 				EValue     string
+				Text       lines
+				Data       map[string]json.RawMessage
 			}
 		}
 	}
@@ -70,13 +77,6 @@ func lint(data []byte, md string) (problems []string) {
 	if len(data) > 1<<20 {
 		problem("it is %d KiB, and at most 1024 are allowed: smaller or fewer pictures", len(data)>>10)
 	}
-	home, _ := os.UserHomeDir()
-	root, _ := filepath.Abs(checkout)
-	for _, private := range []string{home + "/", root + "/", "/tmp/"} {
-		if strings.Contains(string(data), private) {
-			problem("it has a path of the machine that it ran on: %s", private)
-		}
-	}
 	ran := 0
 	for i, cell := range notebook.Cells {
 		source := string(cell.Source)
@@ -89,6 +89,9 @@ func lint(data []byte, md string) (problems []string) {
 		if cell.CellType != "code" {
 			continue
 		}
+		if path := machinePath(source); path != "" {
+			problem("cell %d has a path of one machine: %s", i+1, path)
+		}
 		ran++
 		if cell.ExecutionCount != ran {
 			problem("cell %d has count %d, want %d: run it whole, with notebooks/run.py --inplace", i+1, cell.ExecutionCount, ran)
@@ -97,8 +100,23 @@ func lint(data []byte, md string) (problems []string) {
 			if output.OutputType == "error" {
 				problem("cell %d failed: %s", i+1, output.EValue)
 			}
+			shown := string(output.Text)
+			for kind, content := range output.Data {
+				if strings.HasPrefix(kind, "text/") {
+					shown += string(content)
+				}
+			}
+			if path := machinePath(shown); path != "" {
+				problem("cell %d shows a path of the machine that it ran on: %s", i+1, path)
+			}
+			if strings.Contains("\n"+string(output.Text), "\nexit status ") {
+				problem("cell %d: a command failed: %s", i+1, output.Text)
+			}
 		}
 		for _, fragment := range goFragments(source) {
+			for _, path := range foreignImports(fragment) {
+				problem("cell %d imports %s, which is in no module of go.mod", i+1, path)
+			}
 			formatted, err := format.Source([]byte(fragment))
 			if err != nil {
 				problem("cell %d is not Go: %v", i+1, err)
@@ -109,6 +127,50 @@ func lint(data []byte, md string) (problems []string) {
 	}
 	return problems
 }
+
+// machinePath is the first path in a text that another reader will not have. (A path below the checkout is relative.)
+func machinePath(text string) string {
+	match := machinePaths.FindStringSubmatch(text)
+	if match == nil {
+		return ""
+	}
+	return match[1]
+}
+
+var machinePaths = regexp.MustCompile(
+	`(?:^|[\s"'=(:\x60])(/(?:home|root|tmp|var|usr|opt|mnt|work|data|Users|private)/[^\s"'\x60\\]*)`)
+
+// foreignImports are a fragment's imports that are neither of the standard library nor of a module that go.mod names.
+func foreignImports(fragment string) (paths []string) {
+	file, err := parser.ParseFile(token.NewFileSet(), "", "package cell\n"+fragment, parser.ImportsOnly)
+	if err != nil {
+		return nil // it is said elsewhere that it is not Go
+	}
+	for _, spec := range file.Imports {
+		path, _ := strconv.Unquote(spec.Path.Value)
+		first, _, _ := strings.Cut(path, "/")
+		known := !strings.Contains(first, ".") || slices.ContainsFunc(modules(), func(module string) bool {
+			return path == module || strings.HasPrefix(path, module+"/")
+		})
+		if !known {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// modules are this module and those that its go.mod requires, directly or not.
+var modules = sync.OnceValue(func() []string {
+	text, err := os.ReadFile(filepath.Join(checkout, "go.mod"))
+	if err != nil {
+		panic(err)
+	}
+	var names []string
+	for _, match := range regexp.MustCompile(`(?m)^(?:module |\t)(\S+)`).FindAllSubmatch(text, -1) {
+		names = append(names, string(match[1]))
+	}
+	return names
+})
 
 // lines is a notebook's text, which may be one string or several.
 type lines string
@@ -172,7 +234,23 @@ func TestLint(t *testing.T) {
 		{"not JSON", "{", "not a notebook"},
 		{"format", strings.Replace(good, `"nbformat":4`, `"nbformat":3`, 1), "nbformat is 3"},
 		{"kernel", strings.Replace(good, `"gonb"`, `"python3"`, 1), `its kernel is "python3"`},
-		{"path", notebook(func(c map[string]any) { c["metadata"] = "/tmp/gonb_1/main.go" }), "a path of the machine"},
+		{"path in an output", notebook(func(c map[string]any) {
+			c["outputs"] = []any{map[string]string{"output_type": "stream", "text": "at /tmp/gonb_1/main.go:3"}}
+		}), "a path of the machine that it ran on: /tmp/gonb_1"},
+		{"path in what is shown", notebook(func(c map[string]any) {
+			c["outputs"] = []any{map[string]any{"output_type": "display_data", "data": map[string]string{"text/html": "see /home/me/x"}}}
+		}), "a path of the machine"},
+		{"picture that looks like a path", notebook(func(c map[string]any) {
+			c["outputs"] = []any{map[string]any{"output_type": "display_data", "data": map[string]string{"image/png": " /tmp/x"}}}
+		}), ""},
+		{"path in a cell", notebook(func(c map[string]any) { c["source"] = "%%\nos.Open(\"/root/x\")" }), "a path of one machine"},
+		{"failed command", notebook(func(c map[string]any) {
+			c["outputs"] = []any{map[string]string{"output_type": "stream", "text": "oh\nexit status 3\n"}}
+		}), "a command failed"},
+		{"foreign import", notebook(func(c map[string]any) { c["source"] = "import \"example.com/x\"" }), "imports example.com/x"},
+		{"import of a module with a longer name", notebook(func(c map[string]any) {
+			c["source"] = "import (\n\t\"fmt\"\n\n\tg \"gonum.org/v1/plotting\"\n)"
+		}), "imports gonum.org/v1/plotting"},
 		{"size", good + strings.Repeat(" ", 1<<20), "KiB"},
 		{"twin", notebook(func(c map[string]any) { c["source"] = "fmt.Println(2)" }), "not in the Markdown twin"},
 		{"not run", notebook(func(c map[string]any) { c["execution_count"] = nil }), "count 0, want 1"},
