@@ -33,6 +33,8 @@ type Split struct {
 	Pixels []uint8 // [N, Height, Width, Channels], row-major; nil where there are Files
 	Labels []int32 // [N], 0 to Classes-1
 	Files  *Files  // in place of Pixels: see [Split.Stream]
+	// Memory is what holds Pixels where that is not Go's memory, and keeps them alive: whoever takes Pixels takes it too.
+	Memory any
 }
 
 // Len is the number of images.
@@ -93,7 +95,7 @@ func (s Split) slice(from, to int) Split {
 		return part
 	}
 	size := s.pixelsPerImage()
-	part.Pixels = s.Pixels[from*size : to*size : to*size]
+	part.Pixels, part.Memory = s.Pixels[from*size:to*size:to*size], s.Memory
 	return part
 }
 

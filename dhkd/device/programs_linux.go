@@ -28,7 +28,7 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/internal/safefile"
 )
 
-// programs is a directory of compiled programs, which XLA loads much faster than it compiles them.
+// programs is a directory of compiled programs, which XLA loads much faster than it compiles them; "" keeps none.
 // go-xla does not offer PJRT's serialisation, so the plugin's compiler is intercepted in its table of functions.
 //
 // A program's file is named by the hash of all that it depends on, and begins with the hash of its content.
@@ -47,18 +47,20 @@ var keptPrograms atomic.Pointer[programs]
 
 // keepPrograms keeps what the loaded CPU plugin compiles in dhkd's cache directory, unless DHKD_COMPILE_CACHE is "off".
 func keepPrograms(p Plugin) {
-	dir, err := CacheDir()
-	info, statErr := os.Stat(p.Path)
-	if os.Getenv("DHKD_COMPILE_CACHE") == "off" || err != nil || statErr != nil {
-		return
-	}
 	path := C.CString(p.Path)
 	defer C.free(unsafe.Pointer(path))
-	if C.dhkd_intercept(path) != 0 {
-		keptPrograms.Store(&programs{dir: filepath.Join(dir, "programs"), least: time.Second / 2,
-			common: fmt.Sprintf("1 %s %d %d %q %d %s", p.Path, info.Size(), info.ModTime().UnixNano(), os.Getenv("XLA_FLAGS"),
-				runtime.NumCPU(), processor())})
+	if C.dhkd_intercept(path) == 0 {
+		return
 	}
+	kept := &programs{}
+	dir, err := CacheDir()
+	info, statErr := os.Stat(p.Path)
+	if os.Getenv("DHKD_COMPILE_CACHE") != "off" && err == nil && statErr == nil {
+		kept.dir, kept.least = filepath.Join(dir, "programs"), time.Second/2
+		kept.common = fmt.Sprintf("1 %s %d %d %q %d %s", p.Path, info.Size(), info.ModTime().UnixNano(),
+			os.Getenv("XLA_FLAGS"), runtime.NumCPU(), processor())
+	}
+	keptPrograms.Store(kept)
 }
 
 // processor is what Linux says of the first core: programs are compiled for its instructions.
@@ -83,10 +85,16 @@ func dhkdCompile(args *C.compile_args) *C.PJRT_Error {
 	if p == nil {
 		return C.dhkd_compile(args)
 	}
+	counted.programs.Add(1)
+	counted.bytes.Add(int64(program.code_size))
+	if p.dir == "" {
+		return C.dhkd_compile(args)
+	}
 	path := p.path(view(program.code, program.code_size), view(program.format, program.format_size),
 		view(args.options, args.options_size))
 	if code := readProgram(path); len(code) > 0 && C.dhkd_load(args, unsafe.Pointer(&code[0]), C.size_t(len(code))) != 0 {
 		p.loaded.Add(1)
+		counted.loaded.Add(1)
 		now := time.Now()
 		_ = os.Chtimes(path, now, now)
 		return nil

@@ -22,7 +22,7 @@ func TestProgramsAreKept(t *testing.T) {
 	defer d.Close()
 	before := keptPrograms.Load()
 	if before == nil {
-		skip(t, "DHKD_COMPILE_CACHE is off, or another plugin was loaded first")
+		skip(t, "another plugin was loaded first")
 	}
 	kept := &programs{dir: t.TempDir(), common: before.common}
 	keptPrograms.Store(kept)
@@ -37,11 +37,16 @@ func TestProgramsAreKept(t *testing.T) {
 	}
 	run := func(what string, loaded int64) {
 		t.Helper()
+		was, wasLoaded := CountPrograms(), kept.loaded.Load()
 		if got := sumOfSquares(t, d.Backend, 3, 4); got != 25 {
 			t.Errorf("%s: 3² + 4² = %g", what, got)
 		}
 		if n := kept.loaded.Load(); n != loaded {
 			t.Errorf("%s: %d programs were loaded, want %d", what, n, loaded)
+		}
+		is := CountPrograms()
+		if is.Programs != was.Programs+1 || int64(is.Loaded-was.Loaded) != loaded-wasLoaded || is.Bytes < was.Bytes+100 {
+			t.Errorf("%s: counted %+v, then %+v", what, was, is)
 		}
 		if all := files(); len(all) != 1 {
 			t.Errorf("%s: kept %q", what, all)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -324,10 +325,14 @@ func (r *Runner) load(ctx context.Context, d record.Dataset) (*dataset.Set, erro
 	if err == nil && d.Holdout > 0 {
 		set, err = set.Holdout(d.Holdout)
 	}
+	if err == nil {
+		set, err = train.ShareImages(r.Device.Backend, set)
+	}
 	if err != nil {
 		return nil, err
 	}
 	r.data, r.dataKey = set, key
+	debug.FreeOSMemory() // that of the files, and of the images where they are shared now
 	r.Stages = append(r.Stages, Stage{Name: "data " + d.Name, All: time.Since(start)})
 	return set, nil
 }

@@ -24,6 +24,7 @@ type split struct {
 	shape   [3]int // of an image
 	n       int
 	pixels  *tensors.Tensor // nil when streamed
+	shared  bool            // pixels are the data set's own memory, see [ShareImages]
 	labels  *tensors.Tensor
 	feed    *feed // of the epoch in progress, when streamed
 }
@@ -33,7 +34,9 @@ func (t *Trainer) upload(s dataset.Split) (made split, err error) {
 	if made.streamed() {
 		return made, nil
 	}
-	if made.pixels, err = made.onDevice(s.Pixels, s.Len()); err != nil {
+	if made.pixels = made.sharedPixels(); made.pixels != nil {
+		made.shared = true
+	} else if made.pixels, err = made.onDevice(s.Pixels, s.Len()); err != nil {
 		return made, err
 	}
 	made.labels = tensors.FromFlatDataAndDimensions(s.Labels, s.Len())
@@ -101,10 +104,11 @@ func (s *split) unfollow() {
 
 func (s *split) close() {
 	s.unfollow()
-	for _, x := range []*tensors.Tensor{s.pixels, s.labels} {
-		if x != nil {
-			_ = x.FinalizeAll() // nothing can be done about it
-		}
+	if s.pixels != nil && !s.shared {
+		_ = s.pixels.FinalizeAll() // nothing can be done about it
+	}
+	if s.labels != nil {
+		_ = s.labels.FinalizeAll()
 	}
 }
 
