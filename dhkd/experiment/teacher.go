@@ -31,6 +31,7 @@ type teacherFile struct {
 	published *weights.Info // what is said of it; nil for a run
 	claim     string        // who says what accuracy it has
 	tolerance float64       // points that ours may differ from it
+	top1      *float64      // on data; nil until it has been evaluated
 }
 
 // findTeacher loads a recipe's teacher, and fetches it where that is needed.
@@ -125,13 +126,17 @@ func (j *job) checkTeacher(ctx context.Context, t *teacherFile) error {
 	return nil
 }
 
-// teacherRef identifies the teacher and evaluates it, since what a file says of itself is no measurement.
+// teacherRef identifies the teacher and evaluates it, since what a file says of itself is no measurement: once for all runs
+// that have it.
 func (j *job) teacherRef(t *teacherFile) (*record.TeacherRef, error) {
-	e, err := j.trainer.EvaluateTeacher()
-	if err != nil {
-		return nil, err
+	if t.top1 == nil {
+		e, err := j.trainer.EvaluateTeacher()
+		if err != nil {
+			return nil, err
+		}
+		t.top1 = &e.Top1
 	}
-	ref := &record.TeacherRef{Model: t.network.Model.Name, Checkpoint: t.original, SHA256: t.sha256, Top1: e.Top1,
+	ref := &record.TeacherRef{Model: t.network.Model.Name, Checkpoint: t.original, SHA256: t.sha256, Top1: *t.top1,
 		Reference: t.reference}
 	if j.trainer.TeacherLogits != nil {
 		ref.CachedViews, ref.CacheSeconds = train.Views(j.trainer.Pad), j.logits.seconds
