@@ -52,21 +52,14 @@ func AccuracyBars(records []*record.Record, o Options) (*Figure, error) {
 	p.HideY()
 	p.Add(gridLines{vertical: true}, bars)
 	body := vg.Length(len(s.Students))*row + 16 + bars.headroom()
-	return &Figure{
-		Alt:    accuracyAlt(s),
-		width:  f.width,
-		height: f.height(body),
-		dpi:    o.DPI,
-		draw: func(c draw.Canvas) {
-			c = f.draw(c)
-			if !o.narrow() {
-				c.Min.X += bars.labelWidth() + 8
-			}
-			c.Max.X -= 4
-			c.Max.Y -= bars.headroom()
-			p.Draw(c)
-		},
-	}, nil
+	return f.figure(o, accuracyAlt(s), body, func(c draw.Canvas) {
+		if !o.narrow() {
+			c.Min.X += bars.labelWidth() + 8
+		}
+		c.Max.X -= 4
+		c.Max.Y -= bars.headroom()
+		p.Draw(c)
+	}), nil
 }
 
 // summarizeForFigure is Summarize with a limit on what is drawn.
@@ -99,7 +92,7 @@ func (b accuracyBars) limit() float64 {
 		reach = b.TeacherTop1.Mean
 	}
 	for _, run := range b.Students {
-		for _, v := range b.finished(run) {
+		for _, v := range run.lastValues() {
 			reach = math.Max(reach, v)
 		}
 		if run.Last.N > 1 {
@@ -111,16 +104,6 @@ func (b accuracyBars) limit() float64 {
 		room = 1.32
 	}
 	return math.Max(1, reach*room)
-}
-
-// finished are the last-epoch accuracies of the run's finished seeds.
-func (accuracyBars) finished(run *Run) []float64 {
-	var values []float64
-	for _, r := range run.Done {
-		top1, _ := r.Value(record.MetricStudentTest, record.AtLast)
-		values = append(values, top1)
-	}
-	return values
 }
 
 // headroom is the height above the bars for the teacher's label.
@@ -167,19 +150,10 @@ func (b accuracyBars) Plot(c draw.Canvas, p *plot.Plot) {
 			half = row * 0.2
 			middle -= row * 0.16
 		} else {
-			const leading = 11.5
-			lines := labelLines(run.Label)
-			base := middle - barLabelStyle.Font.Size*0.5 + vg.Length(len(lines)-1)*leading/2
-			for i, line := range lines {
-				at := vg.Point{X: c.Min.X - 8 - barLabelStyle.Width(line), Y: base - vg.Length(i)*leading}
-				c.FillText(barLabelStyle, at, line)
-			}
+			drawLabel(c, labelLines(run.Label), middle)
 		}
 		if run.Last.N > 0 {
-			c.FillPolygon(b.looks[run].colour, []vg.Point{
-				{X: x(0), Y: middle - half}, {X: x(run.Last.Mean), Y: middle - half},
-				{X: x(run.Last.Mean), Y: middle + half}, {X: x(0), Y: middle + half},
-			})
+			fillRectangle(c, b.looks[run].colour, x(0), middle-half, x(run.Last.Mean), middle+half)
 		}
 	}
 	if b.TeacherTop1.N > 0 {
@@ -202,8 +176,7 @@ func (b accuracyBars) Plot(c draw.Canvas, p *plot.Plot) {
 
 // plotTeacher draws the dashed line, its label above the bars.
 func (b accuracyBars) plotTeacher(c draw.Canvas, at vg.Length) {
-	style := draw.LineStyle{Color: ink, Width: 1, Dashes: []vg.Length{4, 2.5}}
-	c.StrokeLine2(style, at, c.Min.Y, at, c.Max.Y+2)
+	c.StrokeLine2(dashedStyle, at, c.Min.Y, at, c.Max.Y+2)
 	label := "Teacher " + b.TeacherTop1.String()
 	text := textStyle(9, false, ink)
 	left := at - text.Width(label)/2
@@ -223,12 +196,11 @@ func (b accuracyBars) plotSpread(c draw.Canvas, run *Run, middle, spacing vg.Len
 		c.StrokeLine2(style, low, middle-cap, low, middle+cap)
 		c.StrokeLine2(style, high, middle-cap, high, middle+cap)
 	}
-	values := b.finished(run)
+	values := run.lastValues()
 	spacing = min(spacing, spacing*4/vg.Length(len(values)))
 	for i, v := range values {
 		at := vg.Point{X: x(v), Y: middle + spacing*vg.Length(float64(len(values)-1)/2-float64(i))}
-		c.DrawGlyphNoClip(draw.GlyphStyle{Color: ink, Radius: 2.1, Shape: draw.CircleGlyph{}}, at)
-		c.DrawGlyphNoClip(draw.GlyphStyle{Color: surface, Radius: 1.25, Shape: draw.CircleGlyph{}}, at)
+		drawCircle(c, at, ink)
 	}
 }
 
@@ -238,7 +210,7 @@ func (b accuracyBars) plotWords(c draw.Canvas, run *Run, middle vg.Length, x fun
 	if run.Last.N > 0 {
 		at = x(run.Last.Mean)
 	}
-	for _, v := range b.finished(run) {
+	for _, v := range run.lastValues() {
 		at = max(at, x(v)+2.4)
 	}
 	if run.Last.N > 1 {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
@@ -18,9 +17,10 @@ import (
 const maxTerms = 12
 
 // TrainingCurves draws student/test_top1 in per cent by epoch, a thick line per run: the mean over seeds, for as long
-// as every seed has a value. Where a run has several seeds each is a thin line. A cross ends a run that failed, dotted
-// vertical lines are the milestones of the learning rate, and the teacher's accuracy is a dashed line. The error is
-// that of [Summarize] or of a bad option, or says that no record has an epoch.
+// as every seed has a value. From three seeds on there is a band, the mean's 95 % interval (Student's t); with two,
+// each is a thin line. A cross ends a run that failed, dotted vertical lines are the milestones of the learning rate,
+// and the teacher's accuracy is a dashed line. The error is that of [Summarize] or of a bad option, or says that no
+// record has an epoch.
 func TrainingCurves(records []*record.Record, o Options) (*Figure, error) {
 	s, err := summarizeForFigure(records)
 	if err != nil {
@@ -30,20 +30,20 @@ func TrainingCurves(records []*record.Record, o Options) (*Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	panel := newPanel(s, record.MetricStudentTest, "")
+	panel := newPanel(s, record.MetricStudentTest, "", "top-1 (%)")
 	if len(panel.runs) == 0 {
 		return nil, fmt.Errorf("no record has an epoch with %s yet: nothing to draw", record.MetricStudentTest)
 	}
-	subtitle := "Top-1 accuracy in per cent by epoch."
+	subtitle := "Top-1 accuracy by epoch." + bandWords(s)
 	alt := "Line chart of test top-1 accuracy in per cent by epoch."
 	for _, run := range panel.runs {
 		first, last := run.ends()
 		alt += fmt.Sprintf(" %s: from %.1f to %.1f.", run.Label, first, last)
 	}
 	panel.teacher = s.TeacherTop1
-	panel.low = 0
-	panel.high = math.Max(panel.high, panel.teacher.orZero()) * 1.06
-	return curves(s, o, subtitle, alt, []*panelData{panel})
+	ch := panel.chart()
+	ch.y.low, ch.y.high = 0, math.Max(panel.high, panel.teacher.orZero())*1.06
+	return curves(s, o, subtitle, alt, []*panelData{panel}, []tile{ch.tile()})
 }
 
 // LossCurves draws every loss term by epoch, a panel per term: means over the epoch's batches, before the method's
@@ -68,73 +68,107 @@ func LossCurves(records []*record.Record, o Options) (*Figure, error) {
 	}
 	alt := "Line charts of each loss term by epoch."
 	var panels []*panelData
+	var tiles []tile
 	for _, term := range terms {
-		panel := newPanel(s, term, lossTitle(term))
-		panel.scaleLoss()
-		panels = append(panels, panel)
-		alt += fmt.Sprintf(" %s:", panel.title)
-		for i, run := range panel.runs {
-			if i > 0 {
-				alt += ","
-			}
-			first, last := run.ends()
-			alt += fmt.Sprintf(" %s from %.3g to %.3g", run.Label, first, last)
-			if run.broken {
-				alt += " and then not finite"
-			}
-		}
-		alt += "."
+		panel := newPanel(s, term, lossTitle(term), "loss")
+		panels, tiles = append(panels, panel), append(tiles, panel.lossChart().tile())
+		alt += panel.alt()
 	}
-	return curves(s, o, "Mean over the training batches of each epoch, before the method's weights.", alt, panels)
+	return curves(s, o, "Mean over the training batches of each epoch, before the method's weights."+bandWords(s), alt,
+		panels, tiles)
+}
+
+// bandWords explains the bands, where there are any.
+func bandWords(s *Summary) string {
+	if slices.ContainsFunc(s.Students, func(run *Run) bool { return len(run.Records) >= bandSeeds }) {
+		return " Line and band: mean over seeds with its 95\u00a0% interval (Student's t)."
+	}
+	return ""
+}
+
+// metricPanel is a panel of a figure of metrics.
+type metricPanel struct {
+	title, label string
+	metrics      []string // the first is drawn as the run is, the others dotted
+	low, high    float64  // of the axis, where high is above low
+	zero         bool     // is marked
+}
+
+// metricCurves draws metrics of the records by epoch, a panel for each that some record has. lacking says in an error
+// what there is none of and how to get it.
+func metricCurves(records []*record.Record, o Options, title, subtitle, lacking string, panels []metricPanel,
+	extra ...key) (*Figure, error) {
+	s, err := summarizeForFigure(records)
+	if err != nil {
+		return nil, err
+	}
+	if o, err = o.resolve(title); err != nil {
+		return nil, err
+	}
+	var drawn []*panelData
+	var tiles []tile
+	alt := "Line charts by epoch."
+	for _, of := range panels {
+		panel := newPanel(s, of.metrics[0], of.title, of.label)
+		for _, metric := range of.metrics[1:] {
+			panel.dot(newPanel(s, metric, of.title, of.label))
+		}
+		if len(panel.runs) == 0 {
+			continue
+		}
+		ch := panel.chart()
+		if of.zero {
+			ch.levels = append(ch.levels, level{at: 0, style: zeroStyle})
+		}
+		if ch.y.fit(ch.extent()); of.high > of.low {
+			ch.y.low, ch.y.high = of.low, of.high
+		}
+		drawn, tiles = append(drawn, panel), append(tiles, ch.tile())
+		alt += panel.alt()
+	}
+	if len(drawn) == 0 {
+		return nil, fmt.Errorf("no record has %s", lacking)
+	}
+	return curves(s, o, subtitle+bandWords(s), alt, drawn, tiles, extra...)
+}
+
+// dot adds the runs of another metric, dotted.
+func (p *panelData) dot(other *panelData) {
+	for _, run := range other.runs {
+		run.dashes = strokes[2]
+		run.label += ", auxiliary head"
+		p.runs = append(p.runs, run)
+		p.epochs = max(p.epochs, other.epochs)
+	}
+}
+
+// alt says where each run starts and ends.
+func (p *panelData) alt() string {
+	words := " " + p.title + ":"
+	for i, run := range p.runs {
+		if i > 0 {
+			words += ","
+		}
+		first, last := run.ends()
+		words += fmt.Sprintf(" %s from %.3g to %.3g", run.label, first, last)
+		if run.broken {
+			words += " and then not finite"
+		}
+	}
+	return words + "."
 }
 
 // curves lays panels out under one frame.
-func curves(s *Summary, o Options, subtitle, alt string, panels []*panelData) (*Figure, error) {
-	f := newFrame(o, subtitle, s.Caption(), keys(s, panels)...)
-	columns, height := 1, vg.Length(250)
-	if len(panels) > 1 {
+func curves(s *Summary, o Options, subtitle, alt string, panels []*panelData, tiles []tile, extra ...key) (*Figure, error) {
+	f := newFrame(o, subtitle, s.Caption(), append(keys(s, panels), extra...)...)
+	height := vg.Length(250)
+	switch {
+	case len(panels) > 1:
 		height = 165
-		if !o.narrow() {
-			columns = 2
-		}
-	} else if o.narrow() {
+	case o.narrow():
 		height = 210
 	}
-	rows := (len(panels) + columns - 1) / columns
-	grid := make([][]*plot.Plot, rows)
-	for i := range grid {
-		grid[i] = make([]*plot.Plot, columns)
-		for j := range grid[i] {
-			if k := i*columns + j; k < len(panels) {
-				grid[i][j] = panels[k].plot()
-			}
-		}
-	}
-	return &Figure{
-		Alt:    alt + " " + s.Caption() + ".",
-		width:  f.width,
-		height: f.height(vg.Length(rows) * height),
-		dpi:    o.DPI,
-		draw: func(c draw.Canvas) {
-			c = f.draw(c)
-			c.Max.X -= 4
-			tiles := draw.Tiles{Rows: rows, Cols: columns, PadX: 22, PadY: 14}
-			canvases := plot.Align(grid, tiles, c)
-			for k, panel := range panels {
-				row, column := k/columns, k%columns
-				corner := vg.Point{X: c.Max.X, Y: c.Min.Y}
-				for other := range panels {
-					if other%columns == column {
-						corner.X = min(corner.X, canvases[other/columns][column].Min.X)
-					}
-					if other/columns == row {
-						corner.Y = max(corner.Y, canvases[row][other%columns].Max.Y)
-					}
-				}
-				grid[row][column].Draw(panel.drawTitle(canvases[row][column], corner))
-			}
-		},
-	}, nil
+	return f.tiles(o, alt+" "+s.Caption()+".", o.columnsFor(2), height, tiles), nil
 }
 
 // keys is the legend of the runs that any of the panels shows.

@@ -45,34 +45,42 @@ func evaluationCaption(e *record.Evaluation) string {
 
 func percent(fraction float64) string { return fmt.Sprintf("%.2f\u00a0%%", 100*fraction) }
 
-// classLabels are the names of classes beside rows or below columns of a given size. Where the rows are too low for
-// that, there is a label for every so many.
-type classLabels struct {
-	scores record.Scores
-	style  text.Style
-	every  int
-	limit  vg.Length // of a label's width
+// classNames are those of all classes, to be shown.
+func classNames(s record.Scores) (names []string) {
+	for label := range s.Classes {
+		names = append(names, Printable(s.ClassName(label), 40))
+	}
+	return names
 }
 
-func newClassLabels(s record.Scores, row, largest vg.Length) classLabels {
+// labels are the names beside rows or below columns of a given size. Where the rows are too low for that, there is one
+// for every so many.
+type labels struct {
+	names []string
+	style text.Style
+	every int
+	limit vg.Length // of a name's width
+}
+
+func newLabels(names []string, row, largest vg.Length) labels {
 	const smallest = 5.2 // points
 	size := min(largest, max(smallest, row*0.9))
-	return classLabels{scores: s, style: textStyle(size, false, ink), limit: size * 13,
+	return labels{names: names, style: textStyle(size, false, ink), limit: size * 13,
 		every: int(math.Ceil(float64(size / (row * 1.05))))}
 }
 
-// text is the label of a class in the i-th row, or empty.
-func (l classLabels) text(i, label int) string {
+// text is the k-th name, if it stands in the i-th row, or empty.
+func (l labels) text(i, k int) string {
 	if i%l.every != 0 {
 		return ""
 	}
-	return shorten(Printable(l.scores.ClassName(label), 40), l.style, l.limit)
+	return shorten(l.names[k], l.style, l.limit)
 }
 
-// width is that of the widest label.
-func (l classLabels) width() (w vg.Length) {
-	for label := range l.scores.Classes {
-		w = max(w, l.style.Width(l.text(0, label)))
+// width is that of the widest name.
+func (l labels) width() (w vg.Length) {
+	for k := range l.names {
+		w = max(w, l.style.Width(l.text(0, k)))
 	}
 	return w
 }

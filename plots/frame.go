@@ -30,7 +30,8 @@ type frame struct {
 type key struct {
 	label  string
 	line   draw.LineStyle
-	marker color.Color // of a cross in place of the line; nil for a line
+	marker color.Color      // of a cross in place of the line; nil for a line
+	glyph  *draw.GlyphStyle // a point in place of the line
 }
 
 const (
@@ -102,9 +103,12 @@ func (f frame) draw(c draw.Canvas) draw.Canvas {
 		x := c.Min.X
 		for _, k := range row {
 			middle := top + legendStyle.Font.Size*0.55
-			if k.marker != nil {
-				cross(&c, vg.Point{X: x + swatch/2, Y: middle}, k.marker)
-			} else {
+			switch centre := (vg.Point{X: x + swatch/2, Y: middle}); {
+			case k.marker != nil:
+				cross(&c, centre, k.marker)
+			case k.glyph != nil:
+				c.DrawGlyphNoClip(*k.glyph, centre)
+			default:
 				c.StrokeLine2(k.line, x, middle, x+swatch, middle)
 			}
 			c.FillText(legendStyle, vg.Point{X: x + swatch + 6, Y: top}, k.label)
@@ -119,6 +123,12 @@ func (f frame) draw(c draw.Canvas) draw.Canvas {
 	c.Max.Y = top - 8
 	c.Min.Y = bottom + 6
 	return c
+}
+
+// figure is a drawing in the frame; the body has the given height, and draw fills it.
+func (f frame) figure(o Options, alt string, body vg.Length, drawBody func(draw.Canvas)) *Figure {
+	return &Figure{Alt: alt, width: f.width, height: f.height(body), dpi: o.DPI,
+		draw: func(c draw.Canvas) { drawBody(f.draw(c)) }}
 }
 
 // cross marks where a run or a loss ended badly.

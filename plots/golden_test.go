@@ -18,6 +18,27 @@ func TestGolden(t *testing.T) {
 		"training_curves.png":      ExampleTrainingCurves,
 		"loss_curves.png":          ExampleLossCurves,
 		"bench_ratios.png":         ExampleBenchRatios,
+
+		"accuracy_intervals.png": ExampleAccuracyIntervals,
+		"paired_differences.png": ExamplePairedDifferences,
+		"accuracy_map.png":       ExampleAccuracyMap,
+		"alignment.png":          ExampleAlignment,
+		"gradient_cosines.png":   ExampleGradientCosines,
+		"conflict_shares.png":    ExampleConflictShares,
+		"layer_cosines.png":      ExampleLayerCosines,
+		"pull_and_push.png":      ExamplePullAndPush,
+		"neural_collapse.png":    ExampleNeuralCollapse,
+
+		"logit_differences.png":         ExampleLogitDifferences,
+		"logit_differences_centred.png": ExampleLogitDifferences_centred,
+		"logit_distributions.png":       ExampleLogitDistributions,
+		"embeddings.png":                ExampleEmbeddings,
+		"embeddings_classes.png":        ExampleEmbeddings_classes,
+		"stage_similarity.png":          ExampleStageSimilarity,
+		"collapse_measures.png":         ExampleCollapseMeasures,
+		"softmax_hides.png":             ExampleSoftmaxHides,
+		"loss_functions.png":            ExampleLossFunctions,
+		"charts.png":                    ExampleCharts,
 	} {
 		t.Run(file, func(t *testing.T) {
 			cmpimg.CheckPlotApprox(example, t, 0.05, file)

@@ -9,12 +9,7 @@ import (
 // Every two methods stay apart for readers with each kind of colour vision (Viénot, Brettel and Mollon 1999 simulation;
 // distances in CIE Lab, where 2.3 is just noticeable side by side).
 func TestPaletteForColourBlindReaders(t *testing.T) {
-	identity := [3][3]float64{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}
-	for vision, matrix := range map[string][3][3]float64{
-		"normal":       identity,
-		"protanopia":   {{0.11238, 0.88762, 0}, {0.11238, 0.88762, 0}, {0.00401, -0.00401, 1}},
-		"deuteranopia": {{0.29275, 0.70725, 0}, {0.29275, 0.70725, 0}, {-0.02234, 0.02234, 1}},
-	} {
+	for vision, matrix := range visions {
 		least, pair := math.Inf(1), ""
 		for a, ca := range palette {
 			for b, cb := range palette {
@@ -32,14 +27,68 @@ func TestPaletteForColourBlindReaders(t *testing.T) {
 	}
 }
 
-func lab(c color.NRGBA, m [3][3]float64) [3]float64 {
-	linear := func(v uint8) float64 {
-		x := float64(v) / 255
-		if x <= 0.04045 {
-			return x / 12.92
+var visions = map[string][3][3]float64{
+	"normal":       {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}},
+	"protanopia":   {{0.11238, 0.88762, 0}, {0.11238, 0.88762, 0}, {0.00401, -0.00401, 1}},
+	"deuteranopia": {{0.29275, 0.70725, 0}, {0.29275, 0.70725, 0}, {-0.02234, 0.02234, 1}},
+}
+
+// Groups of dots differ in shape or, as the methods do, in colour.
+func TestGroupsForColourBlindReaders(t *testing.T) {
+	for vision, matrix := range visions {
+		for a := range maxGroups {
+			for b := range a {
+				sa, sb := groupStyle(a), groupStyle(b)
+				d := distance(lab(sa.Color.(color.NRGBA), matrix), lab(sb.Color.(color.NRGBA), matrix))
+				if sa.Shape == sb.Shape && d < 15 {
+					t.Errorf("%s: groups %d and %d have one shape and are only %.1f apart", vision, b, a, d)
+				}
+			}
 		}
-		return math.Pow((x+0.055)/1.055, 2.4)
 	}
+}
+
+// Scales of colours darken steadily, away from zero for values of both signs, and numbers on them can be read.
+func TestScales(t *testing.T) {
+	luminance := func(c color.Color) float64 {
+		n := color.NRGBAModel.Convert(c).(color.NRGBA)
+		return 0.2126*linear(n.R) + 0.7152*linear(n.G) + 0.0722*linear(n.B)
+	}
+	lightness := func(c color.Color) float64 {
+		return lab(color.NRGBAModel.Convert(c).(color.NRGBA), visions["normal"])[0]
+	}
+	for name, s := range map[string]*scale{"amounts": amounts(0, 1, ""), "both signs": bothSigns(1, ""), "shares": shares} {
+		previous := math.Inf(1)
+		for i := range 101 {
+			v := s.low + (s.high-s.low)*float64(i)/100
+			c, text := luminance(s.colour(v)), luminance(s.textColour(v))
+			if contrast := (math.Max(c, text) + 0.05) / (math.Min(c, text) + 0.05); contrast < 3.9 {
+				t.Errorf("%s: a number at %g has a contrast of %.1f", name, v, contrast)
+			}
+			if v < 0 {
+				if a, b := lightness(s.colour(v)), lightness(s.colour(-v)); math.Abs(a-b) > 9 {
+					t.Errorf("%s: %g has lightness %.0f, %g has %.0f", name, v, a, -v, b)
+				}
+				continue
+			}
+			l := lightness(s.colour(v))
+			if l > previous {
+				t.Errorf("%s: lightness rises at %g", name, v)
+			}
+			previous = l
+		}
+	}
+}
+
+func linear(v uint8) float64 {
+	x := float64(v) / 255
+	if x <= 0.04045 {
+		return x / 12.92
+	}
+	return math.Pow((x+0.055)/1.055, 2.4)
+}
+
+func lab(c color.NRGBA, m [3][3]float64) [3]float64 {
 	in := [3]float64{linear(c.R), linear(c.G), linear(c.B)}
 	var rgb [3]float64
 	for i := range rgb {

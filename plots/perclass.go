@@ -36,19 +36,12 @@ func PerClass(e *record.Evaluation, o Options) (*Figure, error) {
 	p.HideY()
 	p.Add(gridLines{vertical: true}, bars)
 	const headroom = 14
-	return &Figure{
-		Alt:    perClassAlt(e, bars),
-		width:  f.width,
-		height: f.height(vg.Length(len(bars.order))*bars.row + 30 + headroom),
-		dpi:    o.DPI,
-		draw: func(c draw.Canvas) {
-			c = f.draw(c)
-			c.Min.X += bars.labels.width() + 6
-			c.Max.X -= bars.valueWidth() + 6
-			c.Max.Y -= headroom
-			p.Draw(c)
-		},
-	}, nil
+	return f.figure(o, perClassAlt(e, bars), vg.Length(len(bars.order))*bars.row+30+headroom, func(c draw.Canvas) {
+		c.Min.X += bars.labels.width() + 6
+		c.Max.X -= bars.valueWidth() + 6
+		c.Max.Y -= headroom
+		p.Draw(c)
+	}), nil
 }
 
 // classBars is the plotter of the bars; the i-th class of the order is centred at y = n - i - 0.5.
@@ -56,7 +49,7 @@ type classBars struct {
 	record.Scores
 	order  []int // labels that have images, by falling accuracy
 	row    vg.Length
-	labels classLabels
+	labels labels
 }
 
 func newClassBars(s record.Scores) classBars {
@@ -68,7 +61,7 @@ func newClassBars(s record.Scores) classBars {
 	}
 	slices.SortStableFunc(b.order, func(x, y int) int { return cmp.Compare(*s.Classes[y].Top1, *s.Classes[x].Top1) })
 	b.row = min(20, 760/vg.Length(len(b.order)))
-	b.labels = newClassLabels(s, b.row, 9)
+	b.labels = newLabels(classNames(s), b.row, 9)
 	return b
 }
 
@@ -99,7 +92,7 @@ func (b classBars) Plot(c draw.Canvas, p *plot.Plot) {
 		}
 	}
 	c.StrokeLine2(draw.LineStyle{Color: rule, Width: 0.8}, x(0), c.Min.Y, x(0), c.Max.Y)
-	c.StrokeLine2(diagonalStyle, x(b.Top1), c.Min.Y, x(b.Top1), c.Max.Y+2)
+	c.StrokeLine2(dashedStyle, x(b.Top1), c.Min.Y, x(b.Top1), c.Max.Y+2)
 	text, all := fmt.Sprintf("all images %.2f", b.Top1), textStyle(9, false, ink)
 	left := max(c.Min.X, min(x(b.Top1)-all.Width(text)/2, c.Max.X-all.Width(text)))
 	c.FillText(all, vg.Point{X: left, Y: c.Max.Y + 4}, text)

@@ -40,7 +40,7 @@ func Reliability(e *record.Evaluation, o Options) (*Figure, error) {
 		key{label: "accuracy", line: draw.LineStyle{Color: accuracyColour, Width: 7}},
 		key{label: "mean confidence", line: confidenceStyle},
 		key{label: "gap", line: draw.LineStyle{Color: gapColour, Width: 7}},
-		key{label: "perfect calibration", line: diagonalStyle})
+		key{label: "perfect calibration", line: dashedStyle})
 	diagram, shares := reliabilityPlot(e.Bins, reliabilityBars(e.Bins)), reliabilityPlot(e.Bins, newShares(e.Bins))
 	diagram.Y.Max, diagram.Y.Label.Text = 100, "accuracy (%)"
 	shares.Y.Max, shares.Y.Label.Text = newShares(e.Bins).limit(), "images (%)"
@@ -48,27 +48,18 @@ func Reliability(e *record.Evaluation, o Options) (*Figure, error) {
 	shares.X.Label.Text = "confidence (%)"
 	inner := f.width - 2*margin
 	upper, lower := inner*0.78, inner*0.26
-	return &Figure{
-		Alt:    reliabilityAlt(e, subtitle),
-		width:  f.width,
-		height: f.height(upper + lower),
-		dpi:    o.DPI,
-		draw: func(c draw.Canvas) {
-			c = f.draw(c)
-			c.Max.X -= 10
-			middle := c.Min.Y + lower
-			top, bottom := c, c
-			top.Min.Y, bottom.Max.Y = middle+6, middle
-			left := max(leftOf(diagram, top), leftOf(shares, bottom)) // the same bins above one another
-			for p, canvas := range map[*plot.Plot]draw.Canvas{diagram: top, shares: bottom} {
-				canvas.Min.X += left - leftOf(p, canvas)
-				p.Draw(canvas)
-			}
-		},
-	}, nil
+	return f.figure(o, reliabilityAlt(e, subtitle), upper+lower, func(c draw.Canvas) {
+		c.Max.X -= 10
+		middle := c.Min.Y + lower
+		top, bottom := c, c
+		top.Min.Y, bottom.Max.Y = middle+6, middle
+		left := max(leftOf(diagram, top), leftOf(shares, bottom)) // the same bins above one another
+		for p, canvas := range map[*plot.Plot]draw.Canvas{diagram: top, shares: bottom} {
+			canvas.Min.X += left - leftOf(p, canvas)
+			p.Draw(canvas)
+		}
+	}), nil
 }
-
-var diagonalStyle = draw.LineStyle{Color: ink, Width: 1, Dashes: []vg.Length{4, 2.5}}
 
 // predictedAccuracy is that of the images that have a prediction, which confidence can be compared with.
 func predictedAccuracy(s record.Scores) float64 {
@@ -103,7 +94,7 @@ func (bins reliabilityBars) Plot(c draw.Canvas, p *plot.Plot) {
 		c.StrokeLine2(confidenceStyle, left, confidence, right, confidence)
 		c.StrokeLine2(draw.LineStyle{Color: accuracyColour, Width: 1.5}, left, accuracy, right, accuracy)
 	}
-	c.StrokeLine2(diagonalStyle, x(0), y(0), x(100), y(100))
+	c.StrokeLine2(dashedStyle, x(0), y(0), x(100), y(100))
 }
 
 // binShares is the plotter of the share of the predictions in each bin, in per cent.

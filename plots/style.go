@@ -41,8 +41,21 @@ var others = []color.NRGBA{
 	{0x7A, 0x82, 0x8B, 0xFF}, {0x5B, 0x3F, 0x9E, 0xFF}, {0x8A, 0x5A, 0x2B, 0xFF}, {0x9B, 0xB0, 0x2E, 0xFF},
 }
 
+// accents are for what is no method: as many as a figure needs, in this order, which groupStyle relies on.
+var accents = []color.NRGBA{palette["kd"], palette["ce+binarykl literal"], palette["dhkd"], palette["binarykl"],
+	palette["ce+binarykl"], palette["ce"], others[2], others[0], others[1], others[3]}
+
 // strokes tell runs of one colour apart.
 var strokes = [][]vg.Length{nil, {5, 2}, {1.5, 2}, {6, 2, 1.5, 2}}
+
+// maxGroups is how many classes a scatter can colour so that they can be told apart.
+const maxGroups = 10
+
+// groupStyle is the k-th class's: of three shapes by turns, so that no two of one shape have similar colours.
+func groupStyle(k int) draw.GlyphStyle {
+	shapes := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}}
+	return draw.GlyphStyle{Color: accents[k%len(accents)], Radius: 2.1, Shape: shapes[k%len(shapes)]}
+}
 
 // look is how one run is drawn in every figure.
 type look struct {
@@ -73,9 +86,10 @@ func colourOf(m record.Method, position int) color.NRGBA {
 	return others[position%len(others)]
 }
 
-func faded(c color.NRGBA, opacity float64) color.NRGBA {
-	c.A = uint8(opacity * 255)
-	return c
+func faded(c color.Color, opacity float64) color.NRGBA {
+	n := color.NRGBAModel.Convert(c).(color.NRGBA)
+	n.A = uint8(opacity * 255)
+	return n
 }
 
 // textStyle is Liberation Sans, drawn from the left end of its base line.
@@ -176,6 +190,8 @@ func niceStep(step float64) float64 {
 
 // number writes a tick's value: 0.05, 2000, 1e-05.
 func number(v float64) string {
-	s := strconv.FormatFloat(v, 'g', 6, 64)
-	return strings.Replace(s, "-", "−", 1)
+	return minus(strconv.FormatFloat(v, 'g', 6, 64))
 }
+
+// minus gives a number its minus sign.
+func minus(number string) string { return strings.Replace(number, "-", "−", 1) }

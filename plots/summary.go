@@ -8,8 +8,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 	"gonum.org/v1/gonum/stat"
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 )
 
 // Summary is what the records of one experiment say together.
@@ -18,8 +20,8 @@ type Summary struct {
 	Profile    string
 	Dataset    record.Dataset
 	Data       record.Data // as first read; every record agrees on it
-	// Students are the compared runs: methods in the order CE, KD, BinaryKL, CE + BinaryKL, its literal form, DHKD,
-	// others.
+	// Students are the compared runs: methods in the order CE, KD, BinaryKL, CE + BinaryKL, its literal form, with
+	// BinaryKL-Norm, with two heads, DHKD, others.
 	Students []*Run
 	Teacher  *Run // the run that trained the students' teacher; nil when its record is not there
 	// TeacherTop1 is the teacher's top-1 accuracy in per cent: of its own run's last epoch, or else as the students
@@ -66,6 +68,15 @@ func NewStat(values ...float64) Stat {
 		s.SD = stat.StdDev(values, nil)
 	}
 	return s
+}
+
+// Interval is half the width of the 95 % confidence interval of the mean (Student's t); NaN when N is below 2.
+func (s Stat) Interval() float64 {
+	if s.N < 2 {
+		return math.NaN()
+	}
+	t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: float64(s.N - 1)}.Quantile(0.975)
+	return t * s.SD / math.Sqrt(float64(s.N))
 }
 
 // Summarize groups records by run name. Records are untrusted: the error names the run and seed of a record that is
@@ -160,7 +171,7 @@ func newRun(group record.Group) (*Run, error) {
 		return cmp.Compare(a.Recipe.Seed, b.Recipe.Seed)
 	})
 	run := &Run{Name: group.Name, Recipe: group.Records[0].Recipe, Records: group.Records}
-	run.Label = Printable(cmp.Or(run.Recipe.Label, run.Name), 60)
+	run.Label = labelOf(run.Recipe)
 	for i, r := range run.Records {
 		if i > 0 && r.Recipe.Seed == run.Records[i-1].Recipe.Seed {
 			return nil, fmt.Errorf("two records of run %q seed %d", run.Name, r.Recipe.Seed)
@@ -177,6 +188,9 @@ func newRun(group record.Group) (*Run, error) {
 	run.Best.Mean, run.Best.SD, run.Best.N = group.Stat(record.MetricStudentTest, record.AtBest)
 	return run, nil
 }
+
+// labelOf names a run for readers.
+func labelOf(r record.Recipe) string { return Printable(cmp.Or(r.Label, r.Name), 60) }
 
 // withoutSeeds is what the recipes of one run name have in common.
 func withoutSeeds(r record.Recipe) record.Recipe {
@@ -346,7 +360,8 @@ func NonFiniteEpoch(r *record.Record) int {
 
 // rank orders methods for display.
 func rank(m record.Method) int {
-	order := []string{"ce", "kd", "binarykl", "ce+binarykl", "ce+binarykl literal", "dhkd"}
+	order := []string{"ce", "kd", "binarykl", "ce+binarykl", "ce+binarykl literal", "ce+binarykl-norm",
+		"dual-binarykl", "dhkd"}
 	if i := slices.Index(order, methodKey(m)); i >= 0 {
 		return i
 	}

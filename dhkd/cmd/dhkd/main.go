@@ -26,6 +26,7 @@ type cli struct {
 	Tune     tuneCmd     `cmd:"" help:"Find learning rates on held-out training images."`
 	Evaluate evaluateCmd `cmd:"" help:"Evaluate a trained network."`
 	Report   reportCmd   `cmd:"" help:"Make the report and the figures of a directory of records."`
+	Plot     plotCmd     `cmd:"" help:"Draw a figure of records, analyses or an evaluation."`
 	Doctor   doctorCmd   `cmd:"" help:"Say what dhkd finds on this machine, what is missing, and how to mend it."`
 	Setup    setupCmd    `cmd:"" help:"Install XLA, and Jupyter with its Go kernel."`
 	Data     dataCmd     `cmd:"" help:"Download, check and list data sets."`

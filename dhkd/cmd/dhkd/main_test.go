@@ -26,9 +26,13 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"dhkd": main}
 //   - $XLA is the backend for "env GOMLX_BACKEND=$XLA", and the condition [xla] says whether there is one. Where the
 //     environment variable CI is not empty it always holds, so that a missing plugin fails the script;
 //   - $DATA is where Fashion-MNIST is found, and [data] says whether it is, as [xla] does;
-//   - $DHKD_CACHE is an empty directory, $GOLDEN the project's reference cases.
+//   - $DHKD_CACHE is an empty directory, $GOLDEN the project's reference cases, $RECORDS the quick start's records.
 func TestScripts(t *testing.T) {
 	golden, err := filepath.Abs("../../testdata/golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	records, err := filepath.Abs("../../../notebooks/records/quickstart")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +43,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			for name, value := range map[string]string{
 				compute.ConfigEnvVar: "go", "GOMLX_NO_AUTO_INSTALL": "1", "XLA": found["xla"], "DATA": found["data"],
-				"DHKD_CACHE": filepath.Join(e.WorkDir, ".cache"), "GOLDEN": golden,
+				"DHKD_CACHE": filepath.Join(e.WorkDir, ".cache"), "GOLDEN": golden, "RECORDS": records,
 				"HTTP_PROXY": "http://127.0.0.1:1", "HTTPS_PROXY": "http://127.0.0.1:1", // nothing listens there
 			} {
 				e.Setenv(name, value)
