@@ -3,7 +3,6 @@ package dhkd
 import (
 	"math"
 
-	"github.com/gomlx/compute/support/xslices"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/support/exceptions"
 )
@@ -41,16 +40,7 @@ func AlignGradients(ceGradients, logitGradients []*Node) (merged []*Node, alignm
 
 // MeasureAlignment is the diagnosis of [AlignGradients] alone, for methods that add the gradients up as they are.
 func MeasureAlignment(ceGradients, logitGradients []*Node) Alignment {
-	if len(ceGradients) == 0 || len(ceGradients) != len(logitGradients) {
-		exceptions.Panicf("gradient alignment: needs two gradients for each parameter, got %d and %d",
-			len(ceGradients), len(logitGradients))
-	}
-	for i, g1 := range ceGradients {
-		if g2 := logitGradients[i]; !g1.Shape().Equal(g2.Shape()) || g1.DType() != ceGradients[0].DType() {
-			exceptions.Panicf("gradient alignment: gradients %d have shapes %s and %s; they must be equal, "+
-				"and of one dtype over all parameters (%s)", i, g1.Shape(), g2.Shape(), ceGradients[0].DType())
-		}
-	}
+	checkGradients(ceGradients, logitGradients)
 	dot, g1Squared, g2Squared := innerProduct(ceGradients, logitGradients),
 		innerProduct(ceGradients, ceGradients), innerProduct(logitGradients, logitGradients)
 	zero := ScalarZero(dot.Graph(), dot.DType())
@@ -60,6 +50,19 @@ func MeasureAlignment(ceGradients, logitGradients []*Node) Alignment {
 		Cosine:      divOrZero(dot, Mul(Sqrt(g1Squared), Sqrt(g2Squared))),
 		Conflict:    ConvertDType(conflict, dot.DType()),
 		Coefficient: projection(dot, g1Squared),
+	}
+}
+
+// checkGradients panics unless there are two gradients for each parameter, all of one dtype.
+func checkGradients(g1, g2 []*Node) {
+	if len(g1) == 0 || len(g1) != len(g2) {
+		exceptions.Panicf("gradient alignment: needs two gradients for each parameter, got %d and %d", len(g1), len(g2))
+	}
+	for i := range g1 {
+		if !g1[i].Shape().Equal(g2[i].Shape()) || g1[i].DType() != g1[0].DType() {
+			exceptions.Panicf("gradient alignment: gradients %d have shapes %s and %s; they must be equal, "+
+				"and of one dtype over all parameters (%s)", i, g1[i].Shape(), g2[i].Shape(), g1[0].DType())
+		}
 	}
 }
 
@@ -86,15 +89,19 @@ func ClipGlobalNorm(gradients []*Node, limit float64) (clipped []*Node, norm, sc
 func innerProduct(a, b []*Node) *Node {
 	terms := make([]*Node, len(a))
 	for i := range a {
-		product := Mul(a[i], b[i])
-		if product.Rank() > 1 {
-			// In two stages: the Go backend adds up from first to last, which in float32 costs three digits over a
-			// million terms.
-			product = ReduceSum(product, xslices.Iota(1, product.Rank()-1)...)
-		}
-		terms[i] = ReduceAllSum(product)
+		terms[i] = product(a[i], b[i])
 	}
 	return ReduceAllSum(Stack(terms, 0))
+}
+
+// product is the inner product of two tensors.
+func product(a, b *Node) *Node {
+	if a.Rank() > 1 {
+		// In two stages: the Go backend adds up from first to last, which in float32 costs three digits over a
+		// million terms.
+		return ReduceAllSum(rowProducts(a, b))
+	}
+	return ReduceAllSum(Mul(a, b))
 }
 
 // projection is -dot/squared where dot is negative and squared is not 0, else 0, also where dot is NaN. The division

@@ -41,3 +41,31 @@ func Example() {
 	// sigmoid, student  [[0.12 0.27 0.50]]
 	// BinaryKL          3.20
 }
+
+// Where the student's logits have passed the teacher's, BinaryKL pushes a class that cross-entropy still pulls: here the
+// true one, while of the others, which are below the teacher's, BinaryKL pulls what cross-entropy pushes.
+func ExampleMeasurePull() {
+	backend, err := compute.NewWithConfig("go")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer backend.Finalize()
+	outputs, err := graph.CallOnceN(backend, func(student, teacher, labels *graph.Node) []*graph.Node {
+		ce := graph.Gradient(dhkd.CrossEntropy(student, labels), student)[0]
+		binary := graph.Gradient(dhkd.BinaryKL(student, teacher, 1), student)[0]
+		of, ofBinary := dhkd.MeasurePull(ce, labels), dhkd.MeasurePull(binary, labels)
+		return []*graph.Node{of.TruePull, of.TruePush, of.OtherPull, of.OtherPush,
+			ofBinary.TruePull, ofBinary.TruePush, ofBinary.OtherPull, ofBinary.OtherPush,
+			dhkd.MeasureOppositions(ce, binary, labels).All}
+	}, [][]float64{{2, -2, -1}}, [][]float64{{1, -1, 0}}, []int32{0})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, output := range outputs {
+		fmt.Printf("%.2f ", output.Value())
+	}
+	// Output:
+	// 0.06 0.00 0.00 0.03 0.00 0.15 0.19 0.00 1.00
+}

@@ -159,7 +159,7 @@ func differs(a, b record.Recipe) string {
 	}
 	ma, mb := fields(a), fields(b)
 	for _, name := range []string{"dataset", "teacher", "model", "method", "optimizer", "schedule", "batch_size", "seed",
-		"non_finite"} {
+		"non_finite", "measure"} {
 		if string(ma[name]) != string(mb[name]) {
 			return name
 		}

@@ -140,10 +140,14 @@ func (j *job) begin() (*train.Progress, error) {
 
 func (j *job) plan() train.Plan {
 	r := j.recipe
+	every := 0
+	if m := r.Measure; m != nil && m.Gradients != nil {
+		every = m.Gradients.Every
+	}
 	return train.Plan{
 		Seed: r.Seed, Epochs: r.Schedule.Epochs, BatchSize: r.BatchSize, LearningRate: r.Optimizer.LearningRate,
 		Milestones: r.Schedule.Milestones, Rate: r.Schedule.Rate, EvaluateEvery: r.Schedule.EvaluateEvery,
-		StopOnNonFinite: r.NonFinite == "stop",
+		StopOnNonFinite: r.NonFinite == "stop", MeasureEvery: every,
 	}
 }
 
@@ -161,6 +165,11 @@ func (j *job) afterEpoch(p *train.Progress) {
 	j.events.Scalar("learning_rate", e.Step, e.LearningRate, now)
 	for name, v := range e.Metrics {
 		j.events.Scalar(name, e.Step, v, now)
+	}
+	for _, kind := range []string{record.PartWhole, record.PartBackbone, record.PartClassifierWeight} {
+		if part, ok := e.Gradients.Part(kind, ""); ok {
+			j.events.Scalar("gradient/cosine/"+kind, e.Step, part.Cosine.Mean, now)
+		}
 	}
 	j.Progress.Epoch(j.update(p, e.Metrics))
 }

@@ -51,6 +51,9 @@ func (r *Runner) prepare(ctx context.Context, set *dataset.Set, recipe record.Re
 		Step: train.Step{Model: student, Method: method,
 			SGD: train.SGD{Momentum: o.Momentum, WeightDecay: o.WeightDecay, ClipNorm: o.ClipNorm, Steps: o.StepsPerBatch}},
 	}
+	if m := recipe.Measure; m != nil && m.Gradients != nil {
+		config.MeasureTerms = m.Gradients.Terms
+	}
 	views, err := cachedViews(recipe, method.Needs(), set.Train.Len(), set.Classes)
 	if err != nil {
 		return nil, nil, err
@@ -63,7 +66,7 @@ func (r *Runner) prepare(ctx context.Context, set *dataset.Set, recipe record.Re
 		views = 0
 	}
 	o.LearningRate = 0
-	key, err := json.Marshal([]any{recipe.Dataset, recipe.Model, recipe.Method, o, digest, views})
+	key, err := json.Marshal([]any{recipe.Dataset, recipe.Model, recipe.Method, o, digest, views, config.MeasureTerms})
 	if err != nil {
 		return nil, nil, err
 	}

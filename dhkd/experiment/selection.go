@@ -177,6 +177,9 @@ func Override(r record.Recipe, set []string) (record.Recipe, error) {
 		}
 		node, path := tree, strings.Split(key, ".")
 		for _, name := range path[:len(path)-1] {
+			if node[name] == nil && path[0] == "measure" { // which a recipe need not have
+				node[name] = map[string]any{}
+			}
 			child, ok := node[name].(map[string]any)
 			if !ok {
 				return r, fmt.Errorf("--set %s: the recipe has no section %q", assignment, name)

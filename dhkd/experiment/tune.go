@@ -73,7 +73,7 @@ func (r *Runner) candidate(ctx context.Context, e *record.Experiment, name strin
 		recipe.Dataset.Train += holdout
 		recipe.Dataset.Holdout = holdout
 		recipe.Schedule.EvaluateEvery = 0
-		recipe.Tuning = nil
+		recipe.Tuning, recipe.Measure = nil, nil
 		return recipe
 	}
 	if recipe.Teacher != nil && recipe.Teacher.Weights == "" {

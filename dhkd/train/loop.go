@@ -24,6 +24,9 @@ type Plan struct {
 	EvaluateEvery int
 	// StopOnNonFinite ends the run with a [NonFiniteError] at the first loss that is NaN or infinite; else training goes on.
 	StopOnNonFinite bool
+	// MeasureEvery so many steps of the run, from its first on, gradients are measured, unless the batch is an epoch's smaller
+	// last one; 0 = never.
+	MeasureEvery int
 }
 
 // Progress is where a run is. Together with the trainer's tensors it is all that a run needs to continue bit for bit.
@@ -41,6 +44,7 @@ type Sums struct {
 	Weighted  record.Metrics // sum over steps of value times batch size
 	NonFinite int            // steps
 	Seconds   float64
+	Gradients *GradientSums `json:",omitempty"` // of measured steps; nil while there is none
 }
 
 // Hooks are called by [Trainer.Fit]; nil ones are not.
@@ -144,7 +148,9 @@ func (t *Trainer) epoch(ctx context.Context, plan Plan, p *Progress, hooks Hooks
 	for p.Step < steps {
 		batch := order[p.Step*plan.BatchSize : min((p.Step+1)*plan.BatchSize, t.train.n)]
 		start, compiling := time.Now(), t.compileTime
-		metrics, err := t.RunStep(batch, learningRate, plan.Seed, epoch, p.Step)
+		// A smaller last batch is not measured: it would need a program of its own, and compares with no other.
+		measure := plan.MeasureEvery > 0 && ((epoch-1)*steps+p.Step)%plan.MeasureEvery == 0 && len(batch) == plan.BatchSize
+		metrics, measured, err := t.runStep(batch, learningRate, plan.Seed, epoch, p.Step, measure)
 		if err != nil {
 			return err
 		}
@@ -156,6 +162,12 @@ func (t *Trainer) epoch(ctx context.Context, plan Plan, p *Progress, hooks Hooks
 		p.Sums.Seconds += seconds
 		p.Step++
 		p.Sums.add(metrics, len(batch))
+		if measure {
+			if p.Sums.Gradients == nil {
+				p.Sums.Gradients = &GradientSums{}
+			}
+			p.Sums.Gradients.add(t.measuredTerms, measured)
+		}
 		if bad := metrics.nonFinite(); bad != nil {
 			p.Sums.NonFinite++
 			if plan.StopOnNonFinite {
@@ -186,6 +198,7 @@ func (t *Trainer) epoch(ctx context.Context, plan Plan, p *Progress, hooks Hooks
 	p.TrainSeconds += seconds
 	p.Epochs = append(p.Epochs, record.Epoch{
 		Epoch: epoch, Step: epoch * steps, LearningRate: learningRate, Seconds: p.Sums.Seconds + seconds, Metrics: metrics,
+		Gradients: p.Sums.Gradients.record(),
 	})
 	p.Step, p.Sums = 0, Sums{Weighted: record.Metrics{}}
 	return nil

@@ -58,30 +58,10 @@ type StepResult struct {
 // Build builds the step; the student's parameters, buffers and momenta are updated when its program has run. The variables are
 // made with the given seed unless they exist.
 func (st Step) Build(variables *model.Scope, seed uint64, in StepInputs) StepResult {
-	student := variables.At(studentScope)
-	options := nn.Options{Training: true, Seed: seed, RNG: in.RNG, NoDropout: st.NoDropout}
-	scope := nn.New(student, options)
-	network := *st.Model
-	network.DetachAux = st.Method.Needs().DetachAux
-	result := StepResult{Outputs: network.Forward(scope, in.Images)}
-	options.RNG = scope.RNG()
-	losses := st.Method.Losses(distill.Batch{
-		Outputs: result.Outputs, Teacher: in.Teacher, Labels: in.Labels, Epoch: in.Epoch, Indices: in.Indices,
-		TrainLabels: in.TrainLabels, Scope: nn.New(variables.At(methodScope), options),
-	})
-	result.Terms = losses.Terms
-	if losses.Logits != nil {
-		result.Outputs.Logits = losses.Logits
-	}
-	result.Loss = weightedSum(losses.Terms)
-
-	var trained parameters
-	trained.add(student, "")
-	trained.add(variables.At(methodScope), methodPrefix)
-	values := make([]*Node, len(trained.variables))
-	for i, v := range trained.variables {
-		values[i] = v.NodeValue(in.Images.Graph())
-	}
+	outputs, losses := st.forward(variables, seed, in)
+	result := StepResult{Outputs: outputs, Terms: losses.Terms, Loss: weightedSum(losses.Terms)}
+	trained := trainedIn(variables)
+	values := trained.values(in.Images.Graph())
 	var gradients []*Node
 	switch aligned := losses.Align != dhkd.AddGradients; {
 	case (aligned || st.Measure) && len(losses.Terms) > 1:
@@ -104,11 +84,45 @@ func (st Step) Build(variables *model.Scope, seed uint64, in StepInputs) StepRes
 	return result
 }
 
+// forward builds the student's forward pass in training and the method's losses.
+func (st Step) forward(variables *model.Scope, seed uint64, in StepInputs) (zoo.Outputs, distill.Losses) {
+	options := nn.Options{Training: true, Seed: seed, RNG: in.RNG, NoDropout: st.NoDropout}
+	scope := nn.New(variables.At(studentScope), options)
+	network := *st.Model
+	network.DetachAux = st.Method.Needs().DetachAux
+	outputs := network.Forward(scope, in.Images)
+	options.RNG = scope.RNG()
+	losses := st.Method.Losses(distill.Batch{
+		Outputs: outputs, Teacher: in.Teacher, Labels: in.Labels, Epoch: in.Epoch, Indices: in.Indices,
+		TrainLabels: in.TrainLabels, Scope: nn.New(variables.At(methodScope), options),
+	})
+	if losses.Logits != nil {
+		outputs.Logits = losses.Logits
+	}
+	return outputs, losses
+}
+
 // parameters are the trained variables in the order in which they were made: the student's, then the method's.
 type parameters struct {
 	variables []*model.Variable
 	names     []string // of their momenta
 	backbone  []bool   // whether it is a part of the student that is no head
+}
+
+// trainedIn are those of a step.
+func trainedIn(variables *model.Scope) (p parameters) {
+	p.add(variables.At(studentScope), "")
+	p.add(variables.At(methodScope), methodPrefix)
+	return p
+}
+
+// values are theirs in a graph.
+func (p parameters) values(g *Graph) []*Node {
+	values := make([]*Node, len(p.variables))
+	for i, v := range p.variables {
+		values[i] = v.NodeValue(g)
+	}
+	return values
 }
 
 func (p *parameters) add(scope *model.Scope, prefix string) {

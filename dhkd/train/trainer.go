@@ -33,6 +33,9 @@ type Config struct {
 	// the training images, [images Views(Pad), classes] float32, see [ViewLogits]. They are valid for methods that need
 	// logits alone. They stay the caller's, who may share them between trainers.
 	TeacherLogits *tensors.Tensor
+	// MeasureTerms are the two losses whose gradients [Trainer.MeasureStep] compares, see [record.MeasureGradients]; nil are
+	// the method's first two.
+	MeasureTerms []string
 }
 
 // Trainer holds the compiled programs, the images on the device, and the state of the run in progress: parameters, buffers,
@@ -41,12 +44,15 @@ type Trainer struct {
 	Config
 	store            *model.Store
 	step             *model.Exec
+	measurement      *model.Exec // of gradients, compiled when first used
 	student          *evaluator
 	teacherEvaluator *evaluator
 	train, test      split
 	needs            distill.Needs
 	drawsRandom      bool
 	metrics          []string // names of what a step returns
+	measured         []string // and of what a measurement does
+	measuredTerms    []string
 	compiled         map[string]bool
 	compileTime      time.Duration
 	stepNodes        int // in the graph of the step that was compiled last
@@ -104,6 +110,9 @@ func New(c Config) (t *Trainer, err error) {
 	if t.step, err = model.NewExec(c.Backend, t.store, t.buildStep); err != nil {
 		return nil, err
 	}
+	if t.measurement, err = model.NewExec(c.Backend, t.store, t.buildMeasurement); err != nil {
+		return nil, err
+	}
 	if err := t.Reset(0); err != nil {
 		return nil, err
 	}
@@ -144,8 +153,10 @@ func (t *Trainer) Reset(seed uint64) error {
 
 // Close frees the programs, the images and the variables.
 func (t *Trainer) Close() {
-	if t.step != nil {
-		t.step.Finalize()
+	for _, exec := range []*model.Exec{t.step, t.measurement} {
+		if exec != nil {
+			exec.Finalize()
+		}
 	}
 	for _, e := range []*evaluator{t.student, t.teacherEvaluator} {
 		if e != nil {
@@ -160,30 +171,40 @@ func (t *Trainer) Close() {
 // RunStep runs one step on the images with the given indices. The randomness of augmentation and dropout depends on seed, epoch and
 // step alone.
 func (t *Trainer) RunStep(indices []int32, learningRate float64, seed uint64, epoch, step int) (m Metrics, err error) {
+	m, _, err = t.runStep(indices, learningRate, seed, epoch, step, false)
+	return m, err
+}
+
+func (t *Trainer) runStep(indices []int32, learningRate float64, seed uint64, epoch, step int, measure bool) (m,
+	measured Metrics, err error) {
 	defer catch(&err)
 	batch, free, err := t.train.batch(indices, seed, epoch)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer free()
 	inputs := t.stepInputs(batch, learningRate, seed, epoch, step)
+	if measure { // before the weights move
+		if measured, err = t.measure(inputs); err != nil {
+			return nil, nil, err
+		}
+	}
 	if err := t.compile(t.step, inputs); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out, err := t.step.Call1(inputs...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer out.FinalizeAll()
-	values, err := tensors.CopyFlatData[float32](out)
-	if err != nil {
-		return nil, err
+	if m, err = named(t.metrics, out); err != nil {
+		return nil, nil, err
 	}
-	m = make(Metrics, len(values))
-	for i, v := range values {
-		m[i] = Metric{t.metrics[i], float64(v)}
+	for _, metric := range m {
+		if measure && metric.Name == metricCoefficient {
+			measured = append(measured, Metric{quantityAligning, metric.Value})
+		}
 	}
-	return m, nil
+	return m, measured, nil
 }
 
 // CompileStep compiles the step for batches of that size, which [Trainer.RunStep] does when it needs to, and returns the
@@ -255,6 +276,33 @@ const (
 
 // buildStep is the whole step as one program: gather, augment, normalise, teacher, student, losses, gradients, update.
 func (t *Trainer) buildStep(variables *model.Scope, inputs []*Node) *Node {
+	in := t.batchInputs(variables, inputs)
+	result := t.Step.Build(variables, 0, in)
+
+	values := map[string]*Node{}
+	t.metrics = nil
+	add := func(name string, v *Node) {
+		t.metrics, values[name] = append(t.metrics, name), ConvertDType(v, dtypes.Float32)
+	}
+	for _, term := range result.Terms {
+		add("loss/"+term.Name, term.Value)
+	}
+	add(metricLoss, result.Loss)
+	add(metricTop1, ReduceAllMean(correct(result.Outputs.Logits, in.Labels)))
+	if a := result.Alignment; a != nil {
+		add(metricConflict, a.Conflict)
+		add(metricCoefficient, a.Coefficient)
+		add(metricCosine, a.Cosine)
+	}
+	scalars := make([]*Node, len(t.metrics))
+	for i, name := range t.metrics {
+		scalars[i] = Reshape(values[name], 1)
+	}
+	return Concatenate(scalars, 0)
+}
+
+// batchInputs gathers a step's batch, augments and normalises it, and has the teacher's outputs.
+func (t *Trainer) batchInputs(variables *model.Scope, inputs []*Node) StepInputs {
 	images, labels, indices := t.train.images(inputs)
 	rows, learningRate := indices, inputs[3] // of the teacher's logits
 	inputs = inputs[4:]
@@ -283,28 +331,7 @@ func (t *Trainer) buildStep(variables *model.Scope, inputs []*Node) *Node {
 		in.Teacher = t.Teacher.Model.Forward(nn.New(variables.At(teacherScope), nn.Options{}), images)
 	}
 	in.Images, in.Labels, in.RNG = images, labels, rng
-	result := t.Step.Build(variables, 0, in)
-
-	values := map[string]*Node{}
-	t.metrics = nil
-	add := func(name string, v *Node) {
-		t.metrics, values[name] = append(t.metrics, name), ConvertDType(v, dtypes.Float32)
-	}
-	for _, term := range result.Terms {
-		add("loss/"+term.Name, term.Value)
-	}
-	add(metricLoss, result.Loss)
-	add(metricTop1, ReduceAllMean(correct(result.Outputs.Logits, labels)))
-	if a := result.Alignment; a != nil {
-		add(metricConflict, a.Conflict)
-		add(metricCoefficient, a.Coefficient)
-		add(metricCosine, a.Cosine)
-	}
-	scalars := make([]*Node, len(t.metrics))
-	for i, name := range t.metrics {
-		scalars[i] = Reshape(values[name], 1)
-	}
-	return Concatenate(scalars, 0)
+	return in
 }
 
 // correct is 1 where the largest logit is the label's, else 0; float32 [N]. Logits that are NaN are wrong, whatever the label.

@@ -30,6 +30,19 @@ func InMainHead(name string) bool {
 	return InHead(name) && !strings.HasSuffix(part, "2")
 }
 
+// Stage is the top-level module that the variable of that name belongs to: "layer1" of "layer1.0.conv1.weight", "conv1"
+// and "bn1" of the stem. Modules of a numbered list are one each: "blocks.3" of MobileNetV2, "model.5" of MobileNetV1.
+func Stage(name string) string {
+	part, rest, _ := strings.Cut(name, ".")
+	number, _, nested := strings.Cut(rest, ".")
+	if nested && !strings.ContainsAny(part, digits) && strings.Trim(number, digits) == "" {
+		return part + "." + number
+	}
+	return part
+}
+
+const digits = "0123456789"
+
 // Classifier is a linear head as [nn.Linear] has it: weight [classes, d], bias [classes].
 type Classifier struct{ Weight, Bias *Node }
 

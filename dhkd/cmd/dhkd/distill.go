@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
@@ -11,11 +12,12 @@ import (
 
 type distillCmd struct {
 	selection
-	Method        string `placeholder:"NAME" help:"A method of \"dhkd list methods\", as published, in place of that of the first run that fits."`
-	Teacher       string `placeholder:"REF" help:"A trained teacher in place of the experiment's: a file, hf://ORG/REPO/FILE, or one of \"dhkd list teachers\"."`
-	TeacherModel  string `placeholder:"NAME" help:"The network that --teacher is of; found from the file by default."`
-	TeacherCache  string `placeholder:"none|views|auto" help:"When the teacher's logits are computed, in place of teacher.cache: in every step, or once, of all augmented views."`
-	AcceptTeacher bool   `help:"Use published weights though their accuracy is not the published one, or their data others."`
+	Method        string   `placeholder:"NAME" help:"A method of \"dhkd list methods\", as published, in place of that of the first run that fits."`
+	Teacher       string   `placeholder:"REF" help:"A trained teacher in place of the experiment's: a file, hf://ORG/REPO/FILE, or one of \"dhkd list teachers\"."`
+	TeacherModel  string   `placeholder:"NAME" help:"The network that --teacher is of; found from the file by default."`
+	TeacherCache  string   `placeholder:"none|views|auto" help:"When the teacher's logits are computed, in place of teacher.cache: in every step, or once, of all augmented views."`
+	AcceptTeacher bool     `help:"Use published weights though their accuracy is not the published one, or their data others."`
+	Measure       []string `placeholder:"gradients|gradients.every=K" help:"Compare the losses' gradients in every tenth step, or every K-th: --set measure.gradients.every=K for short."`
 	runFlags
 }
 
@@ -27,6 +29,7 @@ func (distillCmd) Help() string {
   dhkd distill quickstart --run dhkd --set method.alpha=0.1 --out runs/alpha0.1
   dhkd distill quickstart --method dkd --set beta=8
   dhkd distill my.yaml --run dhkd --teacher crd:resnet32x4 --out runs/crd
+  dhkd distill quickstart --run ce+binarykl,kd --measure gradients --out runs/conflict
 
 Trains the experiment's students that learn from a teacher, and the teacher first where it has not been trained. Ctrl-C
 finishes the step and saves; the same command continues. A run that is finished is kept.
@@ -40,6 +43,10 @@ With --teacher-cache views the teacher sees every crop and flip of every image o
 logits are kept in the cache (teacher-logits, which may be deleted) for all runs on the same images, whatever their method
 and seed. It is refused where logits do not do: methods that need the teacher's maps, or more than 4 GiB of logits. auto is
 views where it is possible and there are no more views than epochs (18 with a padding of 1, 162 with 4).
+
+With --measure gradients the record says of each epoch (epochs[].gradients) how the gradients of the method's first two
+losses lie to each other in each part of the network, and how both pull and push the classes of the classifiers. The
+weights are those of the same run without it, bit for bit. --set "measure.gradients.terms=[ce, rest]" names two losses.
 
 ` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitBusy, exitInterrupted)
 }
@@ -64,6 +71,14 @@ func (c *distillCmd) Run(ctx context.Context, out output) (err error) {
 	if c.TeacherCache != "" {
 		c.Set = append(c.Set, "teacher.cache="+c.TeacherCache)
 	}
+	var measure []string
+	for _, what := range c.Measure {
+		if what == "gradients" {
+			what = fmt.Sprintf("gradients.every=%d", record.GradientsEvery)
+		}
+		measure = append(measure, "measure."+what)
+	}
+	c.Set = append(measure, c.Set...)
 	c.acceptTeacher, c.method = c.AcceptTeacher, c.Method
 	return c.do(ctx, out, c.runFlags, func(r record.Recipe) bool { return r.Teacher != nil })
 }

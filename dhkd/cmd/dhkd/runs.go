@@ -63,6 +63,8 @@ type runInfo struct {
 	Weights string         `json:"weights,omitempty"`
 	Epoch   int            `json:"epoch"`
 	Metrics record.Metrics `json:"metrics"` // of the last epoch
+	// Gradients are those of the last epoch in which they were measured: one line of text; all of them are in the record.
+	Gradients *record.Gradients `json:"-"`
 }
 
 func info(dir string, r *record.Record) runInfo {
@@ -73,6 +75,11 @@ func info(dir string, r *record.Record) runInfo {
 	}
 	if n := len(r.Epochs); n > 0 {
 		i.Metrics = r.Epochs[n-1].Metrics
+	}
+	for _, e := range r.Epochs {
+		if e.Gradients != nil {
+			i.Gradients = e.Gradients
+		}
 	}
 	return i
 }
@@ -91,6 +98,9 @@ func (f runFlags) show(out output, records []*record.Record) error {
 			i.Metrics[record.MetricStudentTest], i.Epoch, i.Record)
 		if i.Weights != "" {
 			fmt.Fprintf(out.stdout, "  weights  %s\n", i.Weights)
+		}
+		if i.Gradients != nil {
+			fmt.Fprintf(out.stdout, "  %s\n", i.Gradients)
 		}
 	}
 	return nil
