@@ -100,3 +100,28 @@ func ExampleBenchRatios() {
 		log.Fatal(err)
 	}
 }
+
+// Of a made-up record: compilation linear in depth, and times that fixed costs keep below proportional.
+func ExampleGrowth() {
+	g := &record.Growth{Machine: record.BenchMachine{CPU: "a processor", Cores: 2, OS: "linux", Backend: "xla:cpu",
+		Versions: map[string]string{"Go": "go1.26"}}, Note: "The numbers are made up"}
+	for _, depth := range []int{8, 20, 56, 110} {
+		g.Compiled = append(g.Compiled, record.GrowthCompiled{Student: fmt.Sprint("resnet", depth), Depth: depth, Nodes: 100 * depth,
+			Seconds: []float64{0.2 * float64(depth)}})
+	}
+	g.Compiled = append(g.Compiled, record.GrowthCompiled{Student: "ShuffleV2", Nodes: 8000, Seconds: []float64{20}})
+	for i, name := range []string{"resnet8", "MobileNetV2", "depthwise 3x3"} {
+		for _, batch := range []int{16, 64, 256} {
+			work := float64(batch) * []float64{40e6, 20e6, 1e6}[i]
+			g.Timed = append(g.Timed, record.GrowthTimed{Name: name, Layer: i == 2, Batch: batch, Work: work,
+				Milliseconds: []float64{1 + work/[]float64{50e6, 20e6, 8e6}[i]}})
+		}
+	}
+	figure, err := plots.Growth(g, plots.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := figure.Save("testdata/growth.png"); err != nil {
+		log.Fatal(err)
+	}
+}

@@ -34,6 +34,7 @@ type job struct {
 	Fixture string `json:"fixture"` // file of initial values
 	Write   bool   `json:"write"`   // the fixture is to be written first
 
+	CUDA         bool `json:"cuda"`          // the peers are to run on an NVIDIA card, as this project does
 	Compile      bool `json:"compile"`       // PyTorch's
 	ChannelsLast bool `json:"channels_last"` // PyTorch's
 }

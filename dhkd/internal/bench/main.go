@@ -32,13 +32,19 @@ import (
 	"github.com/dhkd-lab/dhkd-go/plots"
 )
 
+// cuda is the backend on an NVIDIA card.
+const cuda = "xla:cuda"
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if len(os.Args) == 3 && os.Args[1] == "worker" {
+	switch {
+	case len(os.Args) == 3 && os.Args[1] == "worker":
 		err = work(ctx, os.Args[2], os.Stdin, os.Stdout)
-	} else {
+	case len(os.Args) == 3 && os.Args[1] == "growth-worker":
+		err = growthWork(ctx, os.Args[2], os.Stdout)
+	default:
 		err = run(ctx, os.Args[1:])
 	}
 	if err != nil {
@@ -57,6 +63,9 @@ type options struct {
 	json, figure  string // files to write
 	from          string // file to read
 	list          bool
+	// Of -growth:
+	growth          bool
+	part, add, note string
 }
 
 func parse(args []string) (o options, err error) {
@@ -74,6 +83,10 @@ func parse(args []string) (o options, err error) {
 	flags.StringVar(&o.figure, "figure", "", "draw the ratios in this `file`, .svg or .png")
 	flags.StringVar(&o.from, "from", "", "measure nothing, print and draw this `file` of an earlier -json")
 	flags.BoolVar(&o.list, "list", false, "list all cases")
+	flags.BoolVar(&o.growth, "growth", false, "measure how this project's steps grow with depth, width and batch, and no peers")
+	flags.StringVar(&o.part, "part", "", "with -growth: only \"compilation\" or only \"times\"")
+	flags.StringVar(&o.add, "add", "", "with -growth: add what is measured to this earlier `file`'s")
+	flags.StringVar(&o.note, "note", "", "with -growth: what else the machine does, for the record")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -84,6 +97,12 @@ func parse(args []string) (o options, err error) {
 		return o, errors.New("-processes and -steps must be 1 or more, -rounds 0 or more")
 	case o.batch < 2 || o.images < o.batch:
 		return o, errors.New("-batch must be 2 or more, and -images as many at least")
+	}
+	if o.part != "" && o.part != "compilation" && o.part != "times" {
+		return o, fmt.Errorf("-part %q: must be compilation or times", o.part)
+	}
+	if !o.growth && o.part+o.add+o.note != "" {
+		return o, errors.New("-part, -add and -note go with -growth")
 	}
 	if *match != "" {
 		if o.chosen, err = regexp.Compile(*match); err != nil {
@@ -112,6 +131,8 @@ func run(ctx context.Context, args []string) error {
 		return nil
 	case err != nil:
 		return err
+	case o.growth:
+		return runGrowth(ctx, o)
 	case o.from != "":
 		b, err := record.LoadBench(o.from)
 		if err != nil {
@@ -152,7 +173,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	var losses map[string][]float64
 	for _, j := range jobs {
-		j.Fixture = filepath.Join(h.dir, "fixture.safetensors")
+		j.Fixture, j.CUDA = filepath.Join(h.dir, "fixture.safetensors"), b.Machine.Backend == cuda
 		if j.Write {
 			fmt.Fprintf(h.log, "%s: computing what all sides must compute\n", j)
 			p, err := h.start(ctx, ours, j)

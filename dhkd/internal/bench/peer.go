@@ -73,6 +73,9 @@ func (h house) start(ctx context.Context, w way, j job) (*peer, error) {
 	} else {
 		p.process = exec.CommandContext(ctx, h.python, "-W", "ignore", filepath.Join(h.dir, w.program), string(definition))
 		p.process.Env = append(os.Environ(), "TORCHINDUCTOR_CACHE_DIR="+filepath.Join(h.dir, "inductor"))
+		if os.Getenv("JAX_PLATFORMS") == "" && !j.CUDA {
+			p.process.Env = append(p.process.Env, "JAX_PLATFORMS=cpu")
+		}
 	}
 	p.process.Stderr = h.log
 	p.process.WaitDelay = 2 * time.Second

@@ -1,4 +1,7 @@
-"""PyTorch's side of make bench: the same training step, eager or compiled, float32, with the default number of threads."""
+"""PyTorch's side of make bench: the same training step, eager or compiled, float32, with the default number of threads.
+
+It runs where this project does: on an NVIDIA card (not tried yet) or the processor.
+"""
 
 import numpy
 import torch
@@ -43,7 +46,8 @@ class Trainer:
         if self.method.random:
             shape = self.job["batch"], self.method.negatives
             u = torch.rand(shape) if verified is None else self.data["u"][verified]
-        loss, distance = self.losses(*map(torch.from_numpy, common.draw(self.rng, self.job, verified)), u)
+        drawn = (on_device(x) for x in common.draw(self.rng, self.job, verified))
+        loss, distance = self.losses(*drawn, u)
         self.sgd.zero_grad()
         if self.align:
             g1 = self.gradients(loss, retain_graph=True)
@@ -90,11 +94,17 @@ def network(job, name, aux, fixture, prefix):
     return net.to(memory_format=layout(job))
 
 
+def on_device(array):
+    return torch.from_numpy(array).to(torch.get_default_device(), non_blocking=True)
+
+
 def layout(job):
     return torch.channels_last if job["channels_last"] else torch.contiguous_format
 
 
 def start(job, fixture):
+    if job["cuda"]:
+        torch.set_default_device("cuda")
     torch.manual_seed(0)
     data = {
         "train_labels": torch.tensor(fixture["train_labels"]).long(), "labels": torch.tensor(fixture["labels"]).long(),
@@ -106,13 +116,13 @@ def start(job, fixture):
         data["teacher"] = networks.Outputs(given["logits"], None, given["pooled"], [(None, x) for x in maps])
         data["images"] = normalized(torch.tensor(fixture["images"]), layout(job))
     else:
-        data["pixels"] = torch.from_numpy(common.pixels(numpy.random.default_rng(1), job, fixture))
+        data["pixels"] = on_device(common.pixels(numpy.random.default_rng(1), job, fixture))
         if any(m["method"]["name"] != "ce" for m in job["methods"]):
             data["network"] = network(job, job["teacher"], "none", fixture, "teacher.").eval().requires_grad_(False)
     a, b = torch.randn(2, 1536, 1536)
     hello = {
         "versions": {"PyTorch": torch.__version__}, "threads": torch.get_num_threads(),
-        "gflops": common.gigaflops(lambda: a @ b),
+        "gflops": common.gigaflops(lambda: (a @ b)[0, 0].item()),  # which waits for a card
     }  # fmt: skip
     return hello, {m["name"]: Trainer(job, m, fixture, data).step for m in job["methods"]}
 

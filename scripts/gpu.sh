@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# What is to be measured on a machine with an NVIDIA card, from a fresh clone to a folder of records:
+#
+#   scripts/gpu.sh [--dry-run] [--quick] [FOLDER]        FOLDER: gpu-records/ and the date by default
+#
+# It sets up the CUDA plugin and the peers' packages, checks the numbers, runs every case of the bench, how steps grow,
+# precisions, and the comparison of methods in the setting m. Each part leaves its output in FOLDER/NAME.log and its records
+# beside it; a part that fails is named at the end, and the others go on. --quick takes two cases and no comparison.
+# --dry-run prints the commands and runs nothing.
+#
+# It has not been run on a card yet.
+set -u
+cd "$(dirname "$0")/.." || exit
+
+dry= quick= folder=
+for argument in "$@"; do
+	case $argument in
+	--dry-run) dry=1 ;;
+	--quick) quick=1 ;;
+	-*) echo "gpu.sh: unknown: $argument (see the head of the file)" >&2; exit 2 ;;
+	*) folder=$argument ;;
+	esac
+done
+folder=${folder:-gpu-records/$(date -u +%Y-%m-%d)}
+failed=
+
+# part NAME COMMAND...: runs a part with its output in the folder. CPU's compile cache has no say on a card.
+part() {
+	local name=$1 start=$SECONDS
+	shift
+	if [ -n "$dry" ]; then
+		printf '# %s\n' "$name"
+		printf '%q ' "$@"
+		printf '\n'
+		return
+	fi
+	echo "$name: $*" >&2
+	if "$@" >"$folder/$name.log" 2>&1; then
+		echo "$name: done in $((SECONDS - start)) s" >&2
+	else
+		echo "$name: FAILED, exit $?: see $folder/$name.log" >&2
+		failed="$failed $name"
+		return 1
+	fi
+}
+
+# Everything after this runs on the card or not at all. tf32 is go-xla's default there: float32 products in matrix units
+# that keep 10 bits. Without it NVIDIA's libraries are told too, for convolutions.
+export GOMLX_BACKEND=xla:cuda
+exact=(env GOMLX_BACKEND=xla:cuda,tf32=false NVIDIA_TF32_OVERRIDE=0)
+bench=(go run ./dhkd/internal/bench)
+peers=$PWD/.cache/gpu-peers
+
+if [ -z "$dry" ]; then
+	command -v nvidia-smi >/dev/null || { echo "gpu.sh: no nvidia-smi: is there an NVIDIA card and its driver?" >&2; exit 3; }
+	mkdir -p "$folder" || exit
+fi
+part card nvidia-smi || exit
+part build env -u GOMLX_BACKEND make build || exit
+# go-xla's installer, or an installed JAX: a Python with jax[cuda13] found on PATH or in VIRTUAL_ENV serves too.
+part setup env -u GOMLX_BACKEND .bin/dhkd setup --cuda || exit
+part doctor .bin/dhkd doctor || exit
+part numbers "${exact[@]}" go test -count=1 ./dhkd ./dhkd/nn ./dhkd/internal/golden
+part peers sh -c "python3 -m venv --clear '$peers' && '$peers/bin/pip' install --quiet torch==2.15.0 'jax[cuda13]==0.10.2' numpy" &&
+	export DHKD_BENCH_PYTHON=$peers/bin/python
+
+cases=(-run .)
+[ -z "$quick" ] || cases=(-run '^resnet20 of resnet56 .* (ce|dhkd-aligned)$')
+record() { echo "-json $folder/$1.json -figure $folder/$1.svg"; }
+# shellcheck disable=SC2046 # several words
+{
+	part bench "${bench[@]}" "${cases[@]}" -processes 3 -rounds 4 -steps 20 $(record bench)
+	part bench-batch-512 "${bench[@]}" "${cases[@]}" -batch 512 -processes 2 -rounds 3 -steps 10 $(record bench-batch-512)
+	part bench-exact "${exact[@]}" "${bench[@]}" -run '^resnet20 of resnet56 .* (ce|dhkd-aligned)$' -with '^$' $(record bench-exact)
+	part growth "${bench[@]}" -growth -rounds 10 $(record growth)
+}
+
+if [ -z "$quick" ]; then
+	part data sh -c 'scripts/need.sh data'
+	for precision in tf32 float32; do
+		as=(env GOMLX_BACKEND=xla:cuda)
+		[ $precision = tf32 ] || as=("${exact[@]}")
+		part "m-$precision" "${as[@]}" .bin/dhkd distill m --seeds 1,2,3,4,5 --out "$folder/m-$precision"
+		part "m-$precision-ce" "${as[@]}" .bin/dhkd train m --seeds 1,2,3,4,5 --out "$folder/m-$precision"
+		part "m-$precision-report" .bin/dhkd report "$folder/m-$precision"
+	done
+fi
+if [ -n "$failed" ]; then
+	echo "failed:$failed" >&2
+	exit 1
+fi
+[ -n "$dry" ] || echo "all is in $folder" >&2
