@@ -39,7 +39,8 @@ func TestGolden(t *testing.T) {
 		"softmax_hides.png":             ExampleSoftmaxHides,
 		"loss_functions.png":            ExampleLossFunctions,
 		"charts.png":                    ExampleCharts,
-		"growth.png":               ExampleGrowth,
+
+		"growth.png": ExampleGrowth,
 	} {
 		t.Run(file, func(t *testing.T) {
 			cmpimg.CheckPlotApprox(example, t, 0.05, file)
