@@ -100,3 +100,26 @@ func permutation(n int, seed, stream uint64) []int {
 	}
 	return order
 }
+
+// Articles is Fashion-MNIST as the networks of Fashion-Pairs-100 see it: each article as a pair with itself, in red
+// and in green, with the pairs' shape and normalisation and the articles' labels. The error says that the images are
+// not 28x28 grey ones in memory.
+func Articles(articles *Set) (*Set, error) {
+	s := *articles
+	if s.Channels != 1 || s.Height != fashionSide || s.Width != fashionSide || s.Train.Files != nil {
+		return nil, fmt.Errorf("%s has images of %dx%d with %d channels: articles are grey 28x28", s.Name, s.Height, s.Width,
+			s.Channels)
+	}
+	s.Channels, s.Height, s.Width = pairsInfo.Shape[0], pairSide, pairSide
+	s.Mean, s.Std = []float32{0.286, 0.286, 0.286}, []float32{0.353, 0.353, 0.353}
+	const size = pairSide * pairSide * 3
+	for of, split := range map[*Split]Split{&s.Train: articles.Train, &s.Test: articles.Test} {
+		*of = Split{Labels: split.Labels, Pixels: make([]uint8, split.Len()*size)}
+		for i := range split.Len() {
+			image := split.slice(i, i+1).Pixels
+			shrink(of.Pixels[i*size:][:size], image)
+			shrink(of.Pixels[i*size:][1:size], image)
+		}
+	}
+	return &s, nil
+}

@@ -164,3 +164,35 @@ func BenchmarkQuickstartSet(b *testing.B) {
 		}
 	}
 }
+
+// An article as a pair is in red and in green what it is in a pair, and has the label of the article.
+func TestArticles(t *testing.T) {
+	set := &Set{Name: "fashion-mnist", Classes: 10, Channels: 1, Height: 28, Width: 28}
+	set.Train = Split{Labels: []int32{3, 7}, Pixels: make([]uint8, 2*28*28)}
+	for i := range set.Train.Pixels {
+		set.Train.Pixels[i] = uint8(i * 7)
+	}
+	set.Test = Split{Labels: []int32{1}, Pixels: make([]uint8, 28*28)}
+	a, err := Articles(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Channels != 3 || a.Height != 16 || a.Width != 16 || a.Classes != 10 || a.Test.Len() != 1 || set.Height != 28 {
+		t.Fatalf("%+v", a)
+	}
+	second := a.Train.slice(1, 2)
+	want := make([]uint8, 16*16*3)
+	shrink(want, set.Train.slice(1, 2).Pixels)
+	for p := range 16 * 16 {
+		r, g, b := second.Pixels[3*p], second.Pixels[3*p+1], second.Pixels[3*p+2]
+		if r != want[3*p] || g != want[3*p] || b != 0 {
+			t.Fatalf("pixel %d is %d, %d, %d; want %d, %d, 0", p, r, g, b, want[3*p], want[3*p])
+		}
+	}
+	if a.Train.Labels[1] != 7 {
+		t.Errorf("labels %v", a.Train.Labels)
+	}
+	if _, err := Articles(a); err == nil {
+		t.Error("pairs are taken for articles")
+	}
+}

@@ -99,18 +99,30 @@ func EvaluationBatch(d *dataset.Set) int {
 	return max(8, min(evaluationBatch, pixels/(d.Height*d.Width)))
 }
 
-// Each gives the logits, [n, classes], and the labels of all images of a split to f, in order and batch by batch, without
-// files that were skipped: neither the images nor the logits are ever on the device at once. It ends with the error of ctx,
-// of f, or of a file.
+// Each gives the logits, [n, classes], and the labels of all images of a split to f, in order and batch by batch,
+// without files that were skipped: neither the images nor the logits are ever on the device at once. It ends with the
+// error of ctx, of f, or of a file.
 func (i *Inference) Each(ctx context.Context, s dataset.Split, batch int,
 	f func(logits []float32, labels []int32) error) error {
+	compute := func(pixels []uint8) ([][]float32, error) {
+		logits, err := i.Logits(pixels)
+		return [][]float32{logits}, err
+	}
+	return eachBatch(ctx, s, i.trainer.Data, batch, compute, func(rows [][]float32, labels []int32) error {
+		return f(rows[0], labels)
+	})
+}
+
+// eachBatch gives what compute makes of the images of a split to f, in order and batch by batch, without files that
+// were skipped: tensors of a row an image.
+func eachBatch(ctx context.Context, s dataset.Split, d *dataset.Set, batch int,
+	compute func(pixels []uint8) ([][]float32, error), f func(rows [][]float32, labels []int32) error) error {
 	order := make([]int32, s.Len())
 	for i := range order {
 		order[i] = int32(i)
 	}
 	stream := s.Stream(ctx, order, batch, nil)
 	defer stream.Close()
-	d := i.trainer.Data
 	for {
 		b, err := stream.Next()
 		if err == io.EOF {
@@ -120,19 +132,26 @@ func (i *Inference) Each(ctx context.Context, s dataset.Split, batch int,
 		}
 		// a smaller batch is filled up with black, since another shape would be another program
 		pixels := append(b.Pixels, make([]uint8, (batch-len(b.Labels))*d.Height*d.Width*d.Channels)...)
-		logits, err := i.Logits(pixels)
+		rows, err := compute(pixels)
 		if err != nil {
 			return err
 		}
 		n := 0
 		for k, label := range b.Labels {
-			if label >= 0 {
-				copy(logits[n*d.Classes:], logits[k*d.Classes:(k+1)*d.Classes])
-				b.Labels[n] = label
-				n++
+			if label < 0 {
+				continue
 			}
+			for _, values := range rows {
+				width := len(values) / batch
+				copy(values[n*width:], values[k*width:(k+1)*width])
+			}
+			b.Labels[n] = label
+			n++
 		}
-		if err := f(logits[:n*d.Classes], b.Labels[:n]); err != nil {
+		for t, values := range rows {
+			rows[t] = values[:n*(len(values)/batch)]
+		}
+		if err := f(rows, b.Labels[:n]); err != nil {
 			return err
 		}
 	}

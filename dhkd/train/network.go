@@ -27,8 +27,8 @@ type Network struct {
 	Predictor *Predictor
 }
 
-// Predictor is what a [distill.Predictor] has made of a student. Its weights are the method's modules, as method.NAME, and
-// the teacher's classifier, as teacher.weight and teacher.bias.
+// Predictor is what a [distill.Predictor] has made of a student. Its weights are the method's modules, as
+// method.NAME, and the teacher's classifier, as teacher.weight and teacher.bias.
 type Predictor struct {
 	Method  distill.Method
 	Teacher *zoo.Model // its last map's size is what the student's is brought to
@@ -102,7 +102,14 @@ func (n *Network) scope(weight string) (scope, name string) {
 
 // forward builds the network in inference. Of the teacher nothing but its classifier is built.
 func (n *Network) forward(variables *model.Scope, o nn.Options, images *Node) zoo.Outputs {
-	out := n.Model.Forward(nn.New(variables.At(studentScope), o), images)
+	return n.forwardIn(variables, o, images, func(*nn.Scope) {})
+}
+
+// forwardIn is forward, and hands over the model's scope before it builds the model there.
+func (n *Network) forwardIn(variables *model.Scope, o nn.Options, images *Node, before func(*nn.Scope)) zoo.Outputs {
+	scope := nn.New(variables.At(studentScope), o)
+	before(scope)
+	out := n.Model.Forward(scope, images)
 	if n.Predictor == nil {
 		return out
 	}

@@ -47,6 +47,7 @@ type Trainer struct {
 	measurement      *model.Exec // of gradients, compiled when first used
 	student          *evaluator
 	teacherEvaluator *evaluator
+	heads            *headPrograms // nil until they are looked at
 	train, test      split
 	needs            distill.Needs
 	drawsRandom      bool
@@ -157,6 +158,9 @@ func (t *Trainer) Close() {
 		if exec != nil {
 			exec.Finalize()
 		}
+	}
+	if t.heads != nil {
+		t.heads.exec.Finalize()
 	}
 	for _, e := range []*evaluator{t.student, t.teacherEvaluator} {
 		if e != nil {

@@ -25,6 +25,7 @@ type cli struct {
 	Distill  distillCmd  `cmd:"" help:"Train a student with a teacher."`
 	Tune     tuneCmd     `cmd:"" help:"Find learning rates on held-out training images."`
 	Evaluate evaluateCmd `cmd:"" help:"Evaluate a trained network."`
+	Analyse  analyseCmd  `cmd:"" help:"Look into trained networks: collapse, logits, features."`
 	Report   reportCmd   `cmd:"" help:"Make the report and the figures of a directory of records."`
 	Plot     plotCmd     `cmd:"" help:"Draw a figure of records, analyses or an evaluation."`
 	Doctor   doctorCmd   `cmd:"" help:"Say what dhkd finds on this machine, what is missing, and how to mend it."`
