@@ -1,6 +1,8 @@
 package plots_test
 
 import (
+	"image"
+	"image/color"
 	"math"
 
 	"github.com/dhkd-lab/dhkd-go/plots"
@@ -62,4 +64,19 @@ func ExampleCharts() {
 	figure, err := plots.Charts("Your own numbers", "Line: a sine. Band: 0.2 m to each side.", "Invented.", []plots.Chart{chart},
 		plots.Options{})
 	keep("charts.png", figure, err)
+}
+
+// Small pictures, each pixel a square. A title that is too long is cut.
+func ExampleImages() {
+	var pictures []image.Image
+	for i := range 5 {
+		picture := image.NewNRGBA(image.Rect(0, 0, 8, 6))
+		for p := range 8 * 6 {
+			picture.Set(p%8, p/8, color.NRGBA{uint8(36 * (p % 8)), uint8(51 * (p / 8)), uint8(60 * i), 255})
+		}
+		pictures = append(pictures, picture)
+	}
+	titles := []string{"first", "second", "third", "fourth, of which there is a lot to say", "fifth"}
+	figure, err := plots.Images(pictures, titles, 3, plots.Options{Title: "Five pictures", Width: 4})
+	keep("images.png", figure, err)
 }

@@ -2,6 +2,7 @@ package plots_test
 
 import (
 	"bytes"
+	"image"
 	"image/png"
 	"math"
 	"strings"
@@ -165,4 +166,19 @@ func TestChartsRefuse(t *testing.T) {
 	refused(t, one(plots.Series{X: []float64{1}, Y: []float64{math.NaN()}}), "no finite values")
 	_, err := plots.Charts("", "", "", nil, plots.Options{})
 	refused(t, err, "no charts")
+}
+
+func TestImagesRefuse(t *testing.T) {
+	images := func(columns int, titles []string, pictures ...image.Image) error {
+		_, err := plots.Images(pictures, titles, columns, plots.Options{})
+		return err
+	}
+	dot := image.NewGray(image.Rect(0, 0, 1, 1))
+	refused(t, images(1, nil), "0 pictures: want 1 to 200")
+	refused(t, images(1, []string{"a"}, dot, dot), "1 titles for 2 pictures")
+	refused(t, images(0, nil, dot), "0 columns")
+	refused(t, images(2, nil, dot, image.NewGray(image.Rectangle{})), "picture 2 of 2 has 0 x 0 pixels")
+	if err := images(20, nil, dot); err != nil {
+		t.Error(err)
+	}
 }

@@ -41,6 +41,7 @@ func TestGolden(t *testing.T) {
 		"charts.png":                    ExampleCharts,
 
 		"growth.png": ExampleGrowth,
+		"images.png": ExampleImages,
 	} {
 		t.Run(file, func(t *testing.T) {
 			cmpimg.CheckPlotApprox(example, t, 0.05, file)

@@ -36,7 +36,8 @@ func Images(pictures []image.Image, titles []string, columns int, o Options) (*F
 	for i, picture := range pictures {
 		size := picture.Bounds().Size()
 		if size.X < 1 || size.Y < 1 || size.X*size.Y > maxPixels {
-			return nil, fmt.Errorf("picture %d of %d has %d x %d pixels: want 1 to %d of them", i+1, len(pictures), size.X, size.Y, maxPixels)
+			return nil, fmt.Errorf("picture %d of %d has %d x %d pixels: want 1 to %d of them", i+1, len(pictures),
+				size.X, size.Y, maxPixels)
 		}
 		height = max(height, width*vg.Length(size.Y)/vg.Length(size.X))
 	}
@@ -47,25 +48,20 @@ func Images(pictures []image.Image, titles []string, columns int, o Options) (*F
 	}
 	rows := (len(pictures) + columns - 1) / columns
 	row := above + height + gap
-	return &Figure{
-		Alt:    strings.TrimSuffix(fmt.Sprintf("%d pictures: %s", len(pictures), strings.Join(names, ", ")), ": ") + ".",
-		width:  f.width,
-		height: f.height(row*vg.Length(rows) - gap),
-		dpi:    o.DPI,
-		draw: func(c draw.Canvas) {
-			c = f.draw(c)
-			for i, picture := range pictures {
-				left, top := c.Min.X+vg.Length(i%columns)*(width+gap), c.Max.Y-vg.Length(i/columns)*row
-				if len(names) > 0 {
-					c.FillText(captionStyle, vg.Point{X: left, Y: top - captionStyle.Font.Size}, names[i])
-				}
-				size := picture.Bounds().Size()
-				bottom := top - above - width*vg.Length(size.Y)/vg.Length(size.X)
-				c.DrawImage(vg.Rectangle{Min: vg.Point{X: left, Y: bottom}, Max: vg.Point{X: left + width, Y: top - above}},
-					enlarged(picture, max(1, 160/max(size.X, size.Y))))
+	alt := strings.TrimSuffix(fmt.Sprintf("%d pictures: %s", len(pictures), strings.Join(names, ", ")), ": ") + "."
+	return f.figure(o, alt, row*vg.Length(rows)-gap, func(c draw.Canvas) {
+		for i, picture := range pictures {
+			left, top := c.Min.X+vg.Length(i%columns)*(width+gap), c.Max.Y-vg.Length(i/columns)*row
+			if len(names) > 0 {
+				c.FillText(captionStyle, vg.Point{X: left, Y: top - captionStyle.Font.Size}, names[i])
 			}
-		},
-	}, nil
+			size := picture.Bounds().Size()
+			top -= above
+			bottom := top - width*vg.Length(size.Y)/vg.Length(size.X)
+			at := vg.Rectangle{Min: vg.Point{X: left, Y: bottom}, Max: vg.Point{X: left + width, Y: top}}
+			c.DrawImage(at, enlarged(picture, max(1, 160/max(size.X, size.Y))))
+		}
+	}), nil
 }
 
 // enlarged makes a square of n x n from every pixel, so that nothing that scales the picture blurs it.

@@ -143,7 +143,7 @@ func (e Experiment) trained(b *Book) (found, error) {
 	profile, dir := os.Getenv(profileVariable), filepath.Join("..", "runs")
 	if profile == "" || profile == Smoke {
 		profile, dir = Smoke, smokeDir()
-		fmt.Println("No records: the runs are trained at smoke size, which shows that the code works, and nothing else.")
+		fmt.Println("No records: runs are trained at smoke size, which shows that the code works, and nothing else.")
 	}
 	recipes, err := e.Recipes(profile)
 	if err != nil {

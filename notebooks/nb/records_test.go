@@ -66,7 +66,8 @@ func TestFind(t *testing.T) {
 			place: "runs/quickstart", records: 21},
 		{name: "own, one missing", experiment: quickstart, prepare: func(t *testing.T) {
 			move(t, "../runs", func(r *record.Record) bool { return r.Recipe.Name != "kd" })
-		}, place: "notebooks/records/quickstart", records: 21, note: "runs/quickstart has no finished run kd: not used"},
+		}, place: "notebooks/records/quickstart", records: 21,
+			note: "runs/quickstart has no finished run kd: not used"},
 		{name: "own, one unfinished", experiment: quickstart, prepare: func(t *testing.T) {
 			move(t, "../runs", func(r *record.Record) bool {
 				if r.Recipe.Name == "kd" && r.Recipe.Seed == 2 {
@@ -74,7 +75,8 @@ func TestFind(t *testing.T) {
 				}
 				return true
 			})
-		}, place: "notebooks/records/quickstart", records: 21, note: "no finished run kd seed 2 (interrupted): not used"},
+		}, place: "notebooks/records/quickstart", records: 21,
+			note: "no finished run kd seed 2 (interrupted): not used"},
 		{name: "named directory", experiment: quickstart, prepare: func(t *testing.T) {
 			move(t, "elsewhere", func(r *record.Record) bool { return r.Recipe.Seed == 1 && r.Recipe.Name != "kd" })
 			t.Setenv(recordsVariable, "elsewhere")
@@ -88,7 +90,8 @@ func TestFind(t *testing.T) {
 			if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, place: "notebooks/records/quickstart", records: 20, note: "left out: record records/quickstart/offline/kd-seed1"},
+		}, place: "notebooks/records/quickstart", records: 20,
+			note: "left out: record records/quickstart/offline/kd-seed1"},
 		{name: "smoke", experiment: quickstart, profile: Smoke},
 		{name: "smoke, trained before", experiment: quickstart, profile: Smoke, prepare: func(t *testing.T) {
 			move(t, smokeDir(), func(r *record.Record) bool { r.Recipe.Profile = Smoke; return r.Recipe.Seed == 1 })
@@ -112,14 +115,16 @@ func TestFind(t *testing.T) {
 				t.Fatal(err)
 			}
 			notes := strings.Join(f.notes, "; ")
-			if f.place != test.place || len(f.records) != test.records || !strings.Contains(notes, test.note) || (test.note == "") != (notes == "") {
+			noted := strings.Contains(notes, test.note) && (test.note == "") == (notes == "")
+			if f.place != test.place || len(f.records) != test.records || !noted {
 				t.Errorf("%d records from %q, notes %q; want %d from %q, notes with %q", len(f.records), f.place, notes,
 					test.records, test.place, test.note)
 			}
 		})
 	}
 	checkout(t)
-	if _, err := (Experiment{Offline: "quickstart"}).find(Paper, false); err == nil || !strings.Contains(err.Error(), "no experiment of the paper's size") {
+	_, err := Experiment{Offline: "quickstart"}.find(Paper, false)
+	if err == nil || !strings.Contains(err.Error(), "no experiment of the paper's size") {
 		t.Errorf("an experiment without a paper's size: %v", err)
 	}
 	if _, err := (Experiment{Offline: "quickstart", Runs: []string{"none"}}).find(Offline, true); err == nil {
@@ -137,7 +142,8 @@ func TestRecipes(t *testing.T) {
 		}
 		return names
 	}
-	e := Experiment{Offline: "quickstart", Paper: "cifar-100-resnet32x4-resnet8x4", Runs: []string{"kd", "dhkd"}, Smoke: []string{"dhkd"}}
+	e := Experiment{Offline: "quickstart", Paper: "cifar-100-resnet32x4-resnet8x4",
+		Runs: []string{"kd", "dhkd"}, Smoke: []string{"dhkd"}}
 	for profile, want := range map[string][]string{Smoke: {"teacher", "dhkd"}, Offline: {"teacher", "kd", "dhkd"}} {
 		recipes, err := e.Recipes(profile)
 		if err != nil {
@@ -147,7 +153,8 @@ func TestRecipes(t *testing.T) {
 			t.Errorf("%s: %q, want %q", profile, got, want)
 		}
 		for _, r := range recipes {
-			if small := r.Dataset.Train <= 256 && r.Schedule.Epochs <= 2; r.Profile != profile || small != (profile == Smoke) {
+			small := r.Dataset.Train <= 256 && r.Schedule.Epochs <= 2
+			if r.Profile != profile || small != (profile == Smoke) {
 				t.Errorf("%s: profile %s, %d images, %d epochs", profile, r.Profile, r.Dataset.Train, r.Schedule.Epochs)
 			}
 		}

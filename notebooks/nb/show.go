@@ -46,7 +46,8 @@ func (b *Book) figures() string {
 // Markdown shows text, with formulas between dollar signs.
 func Markdown(text string) { display(text, protocol.MIMETextMarkdown, text) }
 
-// Table shows a table. Numbers are given to four digits; a column of numbers is set flush right.
+// Table shows a table. Numbers are given to four digits, and as 0 where they are what rounding leaves of it, below 1e-12; a
+// column of numbers is set flush right.
 func Table(header []string, rows ...[]any) {
 	cells, right, err := tabulate(header, rows)
 	Check(err)
@@ -95,13 +96,15 @@ func tabulate(header []string, rows [][]any) (cells [][]string, right []bool, er
 	return cells, right, nil
 }
 
-// number gives four digits, and names what is no number.
+// number gives four digits, or 0 for what differs from it by rounding, and names what is no number.
 func number(v float64) string {
 	switch {
 	case math.IsNaN(v):
 		return "NaN"
 	case math.IsInf(v, 0):
 		return strings.Replace(strings.TrimPrefix(strconv.FormatFloat(v, 'g', 4, 64), "+"), "Inf", "∞", 1)
+	case math.Abs(v) < 1e-12:
+		return "0"
 	}
 	return strconv.FormatFloat(v, 'g', 4, 64)
 }

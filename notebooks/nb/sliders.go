@@ -129,7 +129,8 @@ func showSliders(sliders []Slider) (moved chan movement, ready chan struct{}) {
 			id := gonbui.UniqueId()
 			dom.Append(box, fmt.Sprintf(`<div style="display: flex; gap: 1em"><label style="width: 16em">%s</label>`+
 				`<span id="%s"></span></div>`, html.EscapeString(s.Label), id))
-			slider := widgets.Slider(0, s.position(s.Max), s.position(s.Value)).AppendTo(id).Done() // waits for the browser
+			slider := widgets.Slider(0, s.position(s.Max), s.position(s.Value)).AppendTo(id)
+			slider.Done() // waits for the browser
 			comms.Subscribe(slider.Address(), func(_ string, position int) { moved <- movement{i, position} })
 		}
 		close(ready)

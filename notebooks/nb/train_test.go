@@ -32,7 +32,8 @@ func TestTrainInterrupted(t *testing.T) {
 				case <-done:
 					return
 				case <-time.After(100 * time.Millisecond):
-					if r, err := record.Load(record.Path(dir, recipes[0])); err == nil && r.Resumed == part && r.Status == record.Running {
+					r, err := record.Load(record.Path(dir, recipes[0]))
+					if err == nil && r.Resumed == part && r.Status == record.Running {
 						time.Sleep(300 * time.Millisecond)
 						_ = syscall.Kill(os.Getpid(), syscall.SIGINT)
 						return
@@ -84,10 +85,12 @@ func TestLive(t *testing.T) {
 		t.Errorf("%q, want %q", s.places["line"], want)
 	}
 	s.time = s.time.Add(time.Second)
-	u := experiment.Update{Run: "<teacher>", Epoch: 1, Epochs: 40, Steps: 32, ImagesPerSecond: 1234.5, Elapsed: 10 * time.Second, ETA: 30 * time.Second}
+	u := experiment.Update{Run: "<teacher>", Epoch: 1, Epochs: 40, Steps: 32, ImagesPerSecond: 1234.5,
+		Elapsed: 10 * time.Second, ETA: 30 * time.Second}
 	l.Step(u)
 	// The other run will take as long as this one: 10 + 30 seconds.
-	if want := "<p>run 1 of 2 · &lt;teacher&gt; · epoch 1 of 40 · 1234 images/s · 30 s left, about 70 s in all</p>"; s.places["line"] != want {
+	want := "<p>run 1 of 2 · &lt;teacher&gt; · epoch 1 of 40 · 1234 images/s · 30 s left, about 70 s in all</p>"
+	if s.places["line"] != want {
 		t.Errorf("%q, want %q", s.places["line"], want)
 	}
 	before := s.drawn["line"]
@@ -105,7 +108,8 @@ func TestLive(t *testing.T) {
 	}
 	l.Epoch(u) // the same again, as after a resume
 	if chart := s.places["chart"]; strings.Count(chart, "<svg") != 2 || s.drawn["chart"] != 3 || l.current.Last != 3 {
-		t.Errorf("%d charts were drawn, the last has %d figures; %d epochs are known", s.drawn["chart"], strings.Count(chart, "<svg"), l.current.Last)
+		t.Errorf("%d charts were drawn, the last has %d figures; %d epochs are known", s.drawn["chart"],
+			strings.Count(chart, "<svg"), l.current.Last)
 	}
 	l.Done("teacher: done")
 	l.close()

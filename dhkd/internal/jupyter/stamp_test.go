@@ -44,7 +44,8 @@ func checkStamp(root, name string, data []byte) (problems []string, note string)
 		return []string{"it has no stamp" + again}, ""
 	}
 	if s.Notebook != name {
-		problem("its stamp is of the notebook %q, want %q: its first Go cell calls book.Stamp, with nb.New(%[2]q)", s.Notebook, name)
+		problem("its stamp is of the notebook %q, want %q: its first Go cell calls book.Stamp, with nb.New(%[2]q)",
+			s.Notebook, name)
 	}
 	var sources []string
 	for _, cell := range notebook.Cells {
@@ -63,7 +64,8 @@ func checkStamp(root, name string, data []byte) (problems []string, note string)
 		case !strings.HasPrefix(run.Place, recordsPlace):
 			problem("%s, which readers do not have: copy the records to %s", what, recordsPlace)
 		default:
-			now, err := digestFiles(root, run.Place, func(p string) bool { return filepath.Base(p) == "record.json" }, run.Place)
+			isRecord := func(path string) bool { return filepath.Base(path) == "record.json" }
+			now, err := digestFiles(root, run.Place, isRecord, run.Place)
 			if err != nil {
 				problem("%s: %v", what, err)
 			} else if now != run.Records {
@@ -75,7 +77,8 @@ func checkStamp(root, name string, data []byte) (problems []string, note string)
 	if err != nil {
 		problem("cannot read the code: %v", err)
 	} else if code != s.Code {
-		note = fmt.Sprintf("its outputs were made by other code (commit %s); notebooks/run.py --check tells whether they still hold", s.Commit)
+		note = fmt.Sprintf("its outputs were made by other code (commit %s); notebooks/run.py --check tells whether they "+
+			"still hold", s.Commit)
 	}
 	return problems, note
 }
@@ -147,6 +150,7 @@ func TestCheckStamp(t *testing.T) {
 		"runs": []any{map[string]any{"experiment": "quick", "profile": "offline", "place": "notebooks/records/quick",
 			"records": pythonDigest("offline/a-seed1/record.json", "{}")}},
 	}
+	set := func(key, value string) func(map[string]any) { return func(s map[string]any) { s[key] = value } }
 	run := func(key, value string) func(map[string]any) {
 		return func(s map[string]any) { s["runs"].([]any)[0].(map[string]any)[key] = value }
 	}
@@ -158,14 +162,14 @@ func TestCheckStamp(t *testing.T) {
 	}{
 		{name: "good", want: ""},
 		{name: "no stamp", spoil: func(s map[string]any) { clear(s) }, want: "it has no stamp"},
-		{name: "not called", spoil: func(s map[string]any) { delete(s, "notebook") }, want: `of the notebook "", want "01-x"`},
-		{name: "a copied notebook", spoil: func(s map[string]any) { s["notebook"] = "00-y" }, want: `of the notebook "00-y"`},
+		{name: "not called", spoil: set("notebook", ""), want: `of the notebook "", want "01-x"`},
+		{name: "a copied notebook", spoil: set("notebook", "00-y"), want: `of the notebook "00-y"`},
 		{name: "edited cell", source: "%%\nfmt.Println(2)", want: "cells have been changed"},
 		{name: "smoke", spoil: run("profile", "smoke"), want: "of smoke size"},
 		{name: "own runs", spoil: run("place", "runs/quick"), want: "which readers do not have"},
 		{name: "other records", spoil: run("records", "123"), want: "they have been changed since"},
 		{name: "no records", spoil: run("place", "notebooks/records/slow"), want: "no such file"},
-		{name: "other code", spoil: func(s map[string]any) { s["code"] = "123" }, want: "note: its outputs were made by other code (commit abc)"},
+		{name: "other code", spoil: set("code", "123"), want: "note: its outputs were made by other code (commit abc)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			text, err := json.Marshal(good)
