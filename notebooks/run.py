@@ -174,7 +174,7 @@ def execute(notebook, path, timeout, quiet, written):
         reported = os.path.join(temporary, "stamp")
         os.environ.update(JUPYTER_RUNTIME_DIR=temporary, DHKD_HEADLESS="1", DHKD_STAMP=reported)
         if written:
-            os.environ["DHKD_CACHE"] = "off"
+            os.environ["DHKD_NOTEBOOK_CACHE"] = "off"
         else:
             os.environ["DHKD_FIGURES"] = os.path.join(temporary, "figures")
         search = [str(HERE / "kernel"), *filter(None, [os.environ.get("JUPYTER_PATH")])]

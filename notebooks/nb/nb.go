@@ -48,10 +48,10 @@ const (
 	profileVariable = "DHKD_PROFILE"
 	recordsVariable = "DHKD_RECORDS" // a directory of records to use before any other
 
-	headlessVariable = "DHKD_HEADLESS" // not empty: nobody watches, so nothing is live
-	stampVariable    = "DHKD_STAMP"    // a file to which a JSON line is added for the stamp and for each set of records
-	figuresVariable  = "DHKD_FIGURES"  // in place of the directory figures
-	cacheVariable    = "DHKD_CACHE"    // "off": Cached computes anew
+	headlessVariable = "DHKD_HEADLESS"       // not empty: nobody watches, so nothing is live
+	stampVariable    = "DHKD_STAMP"          // a file to which a JSON line is added for the stamp and for each set of records
+	figuresVariable  = "DHKD_FIGURES"        // in place of the directory figures
+	cacheVariable    = "DHKD_NOTEBOOK_CACHE" // "off": Cached computes anew
 )
 
 // Book is a notebook.
