@@ -48,6 +48,43 @@ func (s Split) Subset(n int) (Split, error) {
 	return s.slice(0, n), nil
 }
 
+// Spread are the indices of k of n images, 1 to n, at equal distances from the first on: of a folder, whose images are
+// in the order of their classes, as many of each class.
+func Spread(n, k int) []int32 {
+	indices := make([]int32, k)
+	for i := range indices {
+		indices[i] = int32(i * n / k)
+	}
+	return indices
+}
+
+// Spread is k images at equal distances, see the function of that name. It is an error when there are fewer.
+func (s Split) Spread(k int) (Split, error) {
+	if k < 1 || k > s.Len() {
+		return Split{}, fmt.Errorf("cannot take %d images: there are %d", k, s.Len())
+	}
+	if k == s.Len() {
+		return s, nil
+	}
+	part, size := Split{}, 0
+	if s.Files != nil {
+		files := *s.Files
+		files.members = nil
+		part.Files = &files
+	} else {
+		size = s.pixelsPerImage()
+	}
+	for _, i := range Spread(s.Len(), k) {
+		part.Labels = append(part.Labels, s.Labels[i])
+		if s.Files != nil {
+			part.Files.members = append(part.Files.members, s.Files.members[i])
+		} else {
+			part.Pixels = append(part.Pixels, s.Pixels[int(i)*size:][:size]...)
+		}
+	}
+	return part, nil
+}
+
 // Holdout is the set whose last n training images are the test images in place of the real ones: what
 // hyper-parameters are chosen on. It shares memory with s; n = 0 gives s itself. It is an error when no training
 // image would be left.

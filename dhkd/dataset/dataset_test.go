@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"image/color"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -67,5 +68,35 @@ func TestImage(t *testing.T) {
 	colour := counting(3, 3)
 	if got := colour.Image(colour.Train, 1).At(1, 0); got != (color.NRGBA{R: 15, G: 16, B: 17, A: 255}) {
 		t.Errorf("colour pixel is %v", got)
+	}
+}
+
+// Images at equal distances are as many of each class where the classes come one after the other.
+func TestSpread(t *testing.T) {
+	var s Split
+	for i := range 40 {
+		s.Labels = append(s.Labels, int32(i/10))
+		s.Pixels = append(s.Pixels, uint8(i), uint8(i))
+	}
+	got, err := s.Spread(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []int32{0, 0, 1, 1, 2, 2, 3, 3}; !slices.Equal(got.Labels, want) {
+		t.Errorf("labels %v, want %v", got.Labels, want)
+	}
+	if want := []uint8{0, 0, 5, 5, 10, 10}; !slices.Equal(got.Pixels[:6], want) || len(got.Pixels) != 16 {
+		t.Errorf("pixels %v", got.Pixels)
+	}
+	if want := []int32{0, 1, 3}; !slices.Equal(Spread(5, 3), want) {
+		t.Errorf("3 of 5: %v", Spread(5, 3))
+	}
+	if all, err := s.Spread(40); err != nil || &all.Pixels[0] != &s.Pixels[0] {
+		t.Errorf("all: %v", err)
+	}
+	for _, k := range []int{0, 41} {
+		if _, err := s.Spread(k); err == nil {
+			t.Errorf("%d of 40", k)
+		}
 	}
 }

@@ -15,9 +15,10 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/train"
 )
 
-// AnalyseOptions say what of a run is analysed. The zero value is all but the probe, on the usual numbers of images.
+// AnalyseOptions say what of a run is analysed. The zero value is all but the probe, on the usual numbers of images, which
+// are taken at equal distances.
 type AnalyseOptions struct {
-	CollapseImages int // training images that collapse is measured on, the first so many; 0 = 10,000 or all
+	CollapseImages int // training images that collapse is measured on; 0 = 10,000 or all
 	CKAImages      int // test images that stages are compared on; 0 = 500 or all
 	// EmbedImages are the test images in PCA and t-SNE, at most [record.MostEmbedded]; 0 = that, or all; -1 = no pictures.
 	EmbedImages int
@@ -155,7 +156,7 @@ func (a *analyser) collapse(ctx context.Context) error {
 			continue
 		}
 		a.options.Progress("neural collapse of " + n.network.Model.Name)
-		split, err := first(a.set.Train, a.options.CollapseImages, collapseImages)
+		split, err := some(a.set.Train, a.options.CollapseImages, collapseImages)
 		if err != nil {
 			return err
 		}
@@ -223,15 +224,16 @@ func (a *analyser) embed(pictures []picture) error {
 		return err
 	}
 	a.made.Embeddings = &record.Embeddings{}
-	for _, label := range labels[:n] {
-		a.made.Embeddings.Labels = append(a.made.Embeddings.Labels, int(label))
+	chosen := dataset.Spread(len(labels), n)
+	for _, i := range chosen {
+		a.made.Embeddings.Labels = append(a.made.Embeddings.Labels, int(labels[i]))
 	}
 	for _, p := range pictures {
 		width := len(p.pooled) / len(labels)
 		features := mat.NewDense(n, width, nil)
-		for i := range n {
-			for k, v := range p.pooled[i*width:][:width] {
-				features.Set(i, k, float64(v))
+		for row, i := range chosen {
+			for k, v := range p.pooled[int(i)*width:][:width] {
+				features.Set(row, k, float64(v))
 			}
 		}
 		a.options.Progress("PCA and t-SNE of the " + p.of)
@@ -255,7 +257,7 @@ func (a *analyser) cka(ctx context.Context) error {
 		return nil
 	}
 	a.options.Progress("CKA")
-	split, err := first(a.set.Test, a.options.CKAImages, ckaImages)
+	split, err := some(a.set.Test, a.options.CKAImages, ckaImages)
 	if err != nil {
 		return err
 	}
@@ -277,13 +279,13 @@ func (a *analyser) cka(ctx context.Context) error {
 	return err
 }
 
-// first is so many of the first images of a split, or all where the usual number is more.
-func first(s dataset.Split, asked, usual int) (dataset.Split, error) {
+// some is so many images of a split, at equal distances, or all where the usual number is more.
+func some(s dataset.Split, asked, usual int) (dataset.Split, error) {
 	n, err := count(s.Len(), asked, usual)
 	if err != nil {
 		return s, err
 	}
-	return s.Subset(n)
+	return s.Spread(n)
 }
 
 func count(there, asked, usual int) (int, error) {

@@ -114,7 +114,7 @@ func (a *analyser) probe(ctx context.Context) error {
 			fitted.Height, fitted.Width, fitted.Channels, a.set.Height, a.set.Width, a.set.Channels)
 	}
 	fitted.Mean, fitted.Std = a.set.Mean, a.set.Std // which the network was trained with
-	if fitted.Train, err = first(fitted.Train, a.options.ProbeImages, probeImages); err != nil {
+	if fitted.Train, err = some(fitted.Train, a.options.ProbeImages, probeImages); err != nil {
 		return fmt.Errorf("data set %s: %w", name, err)
 	}
 	p := &record.Probe{Dataset: name, Classes: fitted.Classes, Train: fitted.Train.Len(), Test: fitted.Test.Len(),

@@ -61,6 +61,7 @@ func (j *job) run(ctx context.Context) (*record.Record, error) {
 	err = j.trainer.Fit(ctx, j.plan(), p, train.Hooks{
 		AfterStep:  func(p *train.Progress, m record.Metrics) { j.Progress.Step(j.update(p, m)) },
 		AfterEpoch: j.afterEpoch,
+		Measure:    j.measureCollapse,
 		Save:       func(p *train.Progress) error { return j.save(p, ctx.Err() != nil) },
 	})
 	return j.finish(p, err)
@@ -80,6 +81,9 @@ func (j *job) setUp(ctx context.Context) error {
 		return err
 	}
 	j.stage.All -= time.Since(loading)
+	if _, err := collapseOf(j.recipe, set.Train.Len()); err != nil {
+		return err
+	}
 	var teacher *teacherFile
 	if j.trainer, teacher, err = j.prepare(ctx, set, j.recipe); err != nil {
 		return err

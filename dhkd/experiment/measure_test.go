@@ -14,7 +14,8 @@ func TestMeasureGradients(t *testing.T) {
 	r, e := newRunner(t), openTiny(t)
 	_, err := r.Run(t.Context(), resolve(t, e, "teacher"))
 	check(t, err)
-	recipe, err := Override(resolve(t, e, "goes-on"), []string{"measure.gradients.every=1", "optimizer.learning_rate=1e30"})
+	recipe, err := Override(resolve(t, e, "goes-on"), []string{"measure.gradients.every=1",
+		"optimizer.learning_rate=1e30"})
 	check(t, err)
 	rec, err := r.Run(t.Context(), recipe)
 	check(t, err)
@@ -62,5 +63,52 @@ func TestOverrideMeasure(t *testing.T) {
 		if _, err := Override(resolve(t, e, "kd"), []string{set}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", set, err, want)
 		}
+	}
+}
+
+// Neural collapse is measured after the epochs that the recipe says, as of the trained network, and changes nothing.
+func TestMeasureCollapse(t *testing.T) {
+	r, e := newRunner(t), openTiny(t)
+	plain := resolve(t, e, "teacher")
+	_, err := r.Run(t.Context(), plain)
+	check(t, err)
+	want, _, err := LoadNetwork(WeightsPath(r.Dir, plain))
+	check(t, err)
+
+	r.Dir = t.TempDir()
+	recipe, err := Override(plain, []string{"measure.collapse.every=2", "measure.collapse.images=80"})
+	check(t, err)
+	rec, err := r.Run(t.Context(), recipe)
+	check(t, err)
+	got, _, err := LoadNetwork(WeightsPath(r.Dir, recipe))
+	check(t, err)
+	for name, w := range want.Weights {
+		if !w.Equal(got.Weights[name]) {
+			t.Errorf("%s is another where collapse is measured", name)
+		}
+	}
+	for i, epoch := range rec.Epochs {
+		_, ok := epoch.Metrics[record.CollapseMetric(record.MainHead, record.NC1)]
+		if want := i > 0; ok != want { // 2, and 3 as the last
+			t.Errorf("epoch %d: measured %t, want %t", epoch.Epoch, ok, want)
+		}
+	}
+	s, err := OpenSubject(record.Dir(r.Dir, recipe), AnalyseOptions{CollapseImages: 80, EmbedImages: -1})
+	check(t, err)
+	a, err := r.Analyse(t.Context(), s)
+	check(t, err)
+	for name, v := range a.Collapse[0].Measures {
+		recorded := rec.Epochs[2].Metrics[record.CollapseMetric(record.MainHead, name)]
+		if d := recorded - v; !(d <= 1e-4*v && -d <= 1e-4*v) {
+			t.Errorf("%s: %g after the last epoch, %g of the file", name, recorded, v)
+		}
+	}
+	if recipe, err = Override(plain, []string{"measure.collapse.every=1", "measure.collapse.images=97"}); err != nil {
+		t.Fatal(err)
+	}
+	r.Dir = t.TempDir()
+	if _, err := r.Run(t.Context(), recipe); err == nil ||
+		!strings.Contains(err.Error(), "measure.collapse.images: is 97, there are 96 training images") {
+		t.Errorf("too many images: %v", err)
 	}
 }

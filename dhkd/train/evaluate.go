@@ -112,24 +112,31 @@ type evaluationInputs struct {
 
 // batches are all images of a split, in order.
 func (s split) batches() iter.Seq2[evaluationInputs, error] {
-	size := evaluationBatch
+	all := make([]int32, s.n)
+	for i := range all {
+		all[i] = int32(i)
+	}
+	return s.batchesOf(all)
+}
+
+// batchesOf are the images with these indices.
+func (s split) batchesOf(images []int32) iter.Seq2[evaluationInputs, error] {
+	n, size := len(images), evaluationBatch
 	if s.streamed() { // of ImageNet's size, 64 images keep a GPU busy
-		size = min(s.n, max(8, min(evaluationBatch, 64*224*224/(s.shape[0]*s.shape[1]))))
+		size = min(n, max(8, min(evaluationBatch, 64*224*224/(s.shape[0]*s.shape[1]))))
 	}
-	order := make([]int32, (s.n+size-1)/size*size) // filled up with 0
-	for i := range s.n {
-		order[i] = int32(i)
-	}
+	order := make([]int32, (n+size-1)/size*size) // filled up with 0
+	copy(order, images)
 	return func(yield func(evaluationInputs, error) bool) {
 		var f *feed
 		if s.streamed() {
 			f = s.open(order, size, nil)
 			defer f.close()
 		}
-		for start := 0; start < s.n; start += size {
+		for start := 0; start < n; start += size {
 			batch := evaluationInputs{free: func() {}}
 			weights := make([]float32, size)
-			for i := range min(size, s.n-start) {
+			for i := range min(size, n-start) {
 				weights[i] = 1
 			}
 			if f == nil {

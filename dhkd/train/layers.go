@@ -7,6 +7,8 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/dhkd-lab/dhkd-go/dhkd"
+	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
 	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
@@ -61,13 +63,16 @@ type headPrograms struct {
 	heads []headInput // without their nodes
 }
 
-// HeadLayers are those of the student as it is now, by [record.MainHead] and [record.AuxHead], with the first n
-// training images, not augmented; without a main head where a [distill.Predictor] stands in for it. Nothing of the
-// state of the training changes.
+// HeadLayers are those of the student as it is now, by [record.MainHead] and [record.AuxHead], with n
+// training images, those of [dataset.Spread], not augmented; without a main head where a [distill.Predictor] stands in
+// for it. Nothing of the state of the training changes.
 func (t *Trainer) HeadLayers(n int) (layers map[string]HeadLayer, err error) {
 	defer catch(&err)
 	if n < 1 || n > t.train.n {
 		return nil, fmt.Errorf("cannot take %d images: there are %d training images", n, t.train.n)
+	}
+	if distill.PredictorOf(t.Step.Method) != nil && t.Step.Model.AuxHead == dhkd.NoAuxHead {
+		return nil, nil
 	}
 	if t.heads == nil {
 		p := &headPrograms{}
@@ -88,11 +93,10 @@ func (t *Trainer) HeadLayers(n int) (layers map[string]HeadLayer, err error) {
 		})
 		t.heads = p
 	}
-	part := t.train
-	part.n, part.feed = n, nil
 	layers = map[string]HeadLayer{}
-	done := 0
-	for batch, err := range part.batches() {
+	images := dataset.Spread(t.train.n, n)
+	rest := images
+	for batch, err := range t.train.batchesOf(images) {
 		if err != nil {
 			return nil, err
 		}
@@ -106,17 +110,17 @@ func (t *Trainer) HeadLayers(n int) (layers map[string]HeadLayer, err error) {
 			return nil, err
 		}
 		counts := tensors.MustCopyFlatData[float32](batch.weights)
-		labels := t.Data.Train.Labels[done:min(done+len(counts), n)]
-		done += len(labels)
+		now := rest[:min(len(counts), len(rest))]
+		rest = rest[len(now):]
 		for i, h := range t.heads.heads {
 			l := layers[h.head]
 			l.Width = outputs[i].Shape().Dim(1)
 			features := tensors.MustCopyFlatData[float32](outputs[i])
 			outputs[i].FinalizeAll()
-			for k, label := range labels {
+			for k, image := range now {
 				if counts[k] > 0 {
 					l.Features = append(l.Features, features[k*l.Width:][:l.Width]...)
-					l.Labels = append(l.Labels, label)
+					l.Labels = append(l.Labels, t.Data.Train.Labels[image])
 				}
 			}
 			layers[h.head] = l

@@ -32,14 +32,14 @@ func TestHeadLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	split, err := c.Data.Train.Subset(images)
+	split, err := c.Data.Train.Spread(images)
 	if err != nil {
 		t.Fatal(err)
 	}
 	seen := lookAt(t, c, network, split, false)
 	for head, width := range map[string]int{record.MainHead: 64, record.AuxHead: 200} {
 		l := layers[head]
-		if l.Width != width || !slices.Equal(l.Labels, c.Data.Train.Labels[:images]) || len(l.Bias) != tinyClasses {
+		if l.Width != width || !slices.Equal(l.Labels, split.Labels) || len(l.Bias) != tinyClasses {
 			t.Fatalf("%s: width %d, labels %v, %d biases", head, l.Width, l.Labels, len(l.Bias))
 		}
 		var logits []float32

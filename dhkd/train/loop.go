@@ -53,6 +53,9 @@ type Hooks struct {
 	AfterStep func(p *Progress, epochMetrics record.Metrics)
 	// AfterEpoch is called when an epoch is finished and evaluated.
 	AfterEpoch func(p *Progress)
+	// Measure may add metrics to an epoch's when it is finished and evaluated. It must leave the trainer's state alone: an
+	// interruption can make it measure an epoch twice.
+	Measure func(epoch int, metrics record.Metrics) error
 	// Save stores the trainer's state and progress when it is time to: it is called after each step, after each epoch,
 	// and when the run is interrupted.
 	Save func(p *Progress) error
@@ -189,6 +192,11 @@ func (t *Trainer) epoch(ctx context.Context, plan Plan, p *Progress, hooks Hooks
 	metrics := p.Sums.means()
 	if epoch == plan.Epochs || plan.EvaluateEvery > 0 && epoch%plan.EvaluateEvery == 0 {
 		if err := t.evaluateInto(metrics); err != nil {
+			return err
+		}
+	}
+	if hooks.Measure != nil {
+		if err := hooks.Measure(epoch, metrics); err != nil {
 			return err
 		}
 	}

@@ -17,7 +17,7 @@ type distillCmd struct {
 	TeacherModel  string   `placeholder:"NAME" help:"The network that --teacher is of; found from the file by default."`
 	TeacherCache  string   `placeholder:"none|views|auto" help:"When the teacher's logits are computed, in place of teacher.cache: in every step, or once, of all augmented views."`
 	AcceptTeacher bool     `help:"Use published weights though their accuracy is not the published one, or their data others."`
-	Measure       []string `placeholder:"gradients|gradients.every=K" help:"Compare the losses' gradients in every tenth step, or every K-th: --set measure.gradients.every=K for short."`
+	Measure       []string `placeholder:"gradients|collapse|..." help:"Compare the losses' gradients in every tenth step, measure neural collapse after every epoch; gradients.every=K, collapse.every=K: every K-th."`
 	runFlags
 }
 
@@ -47,6 +47,8 @@ views where it is possible and there are no more views than epochs (18 with a pa
 With --measure gradients the record says of each epoch (epochs[].gradients) how the gradients of the method's first two
 losses lie to each other in each part of the network, and how both pull and push the classes of the classifiers. The
 weights are those of the same run without it, bit for bit. --set "measure.gradients.terms=[ce, rest]" names two losses.
+With --measure collapse it has the measures of neural collapse of each head after each epoch (metrics collapse/main/nc1 and
+so on), of 2,000 training images or collapse.images=N; that changes nothing of the weights either.
 
 ` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitBusy, exitInterrupted)
 }
@@ -73,8 +75,11 @@ func (c *distillCmd) Run(ctx context.Context, out output) (err error) {
 	}
 	var measure []string
 	for _, what := range c.Measure {
-		if what == "gradients" {
+		switch what {
+		case "gradients":
 			what = fmt.Sprintf("gradients.every=%d", record.GradientsEvery)
+		case "collapse":
+			what = fmt.Sprintf("collapse.every=%d", record.CollapseEvery)
 		}
 		measure = append(measure, "measure."+what)
 	}

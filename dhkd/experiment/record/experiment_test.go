@@ -374,6 +374,13 @@ var recipes = rapid.Custom(func(t *rapid.T) record.Recipe {
 		r.Measure = &record.Measure{Gradients: &record.MeasureGradients{Every: rapid.IntRange(1, 1000).Draw(t, "every"),
 			Terms: rapid.SampledFrom([][]string{nil, {"ce", "binarykl_norm"}, {"null", record.RestTerm}}).Draw(t, "terms")}}
 	}
+	if rapid.Bool().Draw(t, "collapse") {
+		if r.Measure == nil {
+			r.Measure = &record.Measure{}
+		}
+		r.Measure.Collapse = &record.MeasureCollapse{Every: rapid.IntRange(1, 9).Draw(t, "collapse every"),
+			Images: rapid.IntRange(0, 9).Draw(t, "images")}
+	}
 	switch rapid.IntRange(0, 2).Draw(t, "taught") {
 	case 2:
 		r.Teacher = &record.Teacher{Model: name.Draw(t, "teacher"), Weights: rapid.SampledFrom([]string{

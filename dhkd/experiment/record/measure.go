@@ -11,7 +11,22 @@ import (
 // Measure is what a run measures beside its losses and accuracies. It changes nothing of what the run learns.
 type Measure struct {
 	Gradients *MeasureGradients `yaml:"gradients,omitempty" json:"gradients,omitempty"`
+	Collapse  *MeasureCollapse  `yaml:"collapse,omitempty" json:"collapse,omitempty"`
 }
+
+// MeasureCollapse measures neural collapse of each head after some of the epochs: the metrics of [CollapseMetric].
+type MeasureCollapse struct {
+	// Every so many epochs, and after the last. Left out of an experiment's file: [CollapseEvery].
+	Every int `yaml:"every" json:"every"`
+	// Images of the training set, at equal distances and not augmented; 0 = [CollapseImages], or all if there are fewer.
+	Images int `yaml:"images,omitempty" json:"images,omitempty"`
+}
+
+// What a recipe may leave out of [MeasureCollapse].
+const (
+	CollapseEvery  = 1
+	CollapseImages = 2000
+)
 
 // MeasureGradients compares the gradients of two losses in some of the training steps: [Epoch.Gradients].
 type MeasureGradients struct {
@@ -40,6 +55,10 @@ func (m *Measure) clone() *Measure {
 		g.Terms = slices.Clone(g.Terms)
 		c.Gradients = &g
 	}
+	if m.Collapse != nil {
+		o := *m.Collapse
+		c.Collapse = &o
+	}
 	return &c
 }
 
@@ -48,11 +67,25 @@ func (m *Measure) complete() {
 	if m != nil && m.Gradients != nil && m.Gradients.Every == 0 {
 		m.Gradients.Every = GradientsEvery
 	}
+	if m != nil && m.Collapse != nil && m.Collapse.Every == 0 {
+		m.Collapse.Every = CollapseEvery
+	}
 }
 
 // check returns the first problem.
 func (m *Measure) check() *problem {
-	if m == nil || m.Gradients == nil {
+	if m == nil {
+		return nil
+	}
+	if c := m.Collapse; c != nil {
+		if c.Every < 1 {
+			return &problem{"measure.collapse.every", fmt.Sprintf("must be at least 1 epoch, is %d", c.Every)}
+		}
+		if c.Images < 0 {
+			return &problem{"measure.collapse.images", fmt.Sprintf("must be at least 0, is %d", c.Images)}
+		}
+	}
+	if m.Gradients == nil {
 		return nil
 	}
 	const path = "measure.gradients."

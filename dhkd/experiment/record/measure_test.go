@@ -61,6 +61,8 @@ func TestMeasureErrors(t *testing.T) {
 		"{gradients: {terms: [rest, ce]}}":     "measure.gradients.terms[0]: rest is all but the first",
 		"{gradients: {terms: [ce, ce]}}":       `measure.gradients.terms[1]: "ce" is the first already`,
 		"{gradients: {terms: [ce, \"\\e[\"]}}": "measure.gradients.terms[1]: must be a loss's name",
+		"{collapse: {every: -1}}":              "measure.collapse.every: must be at least 1 epoch, is -1",
+		"{collapse: {images: -1}}":             "measure.collapse.images: must be at least 0, is -1",
 		"{gradient: {}}":                       "measure.gradient: unknown key; did you mean gradients?",
 		"gradients":                            "measure: want keys with values (gradients",
 	} {
@@ -69,6 +71,27 @@ func TestMeasureErrors(t *testing.T) {
 			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", measure, err, want)
 		}
+	}
+}
+
+// Of collapse, only how often is filled in: how many images there are is not known yet.
+func TestMeasureCollapse(t *testing.T) {
+	text := strings.Replace(quickstart(t), "batch_size: 64\n", "batch_size: 64\nmeasure: {collapse: {}}\n", 1)
+	e, err := record.ParseExperiment("f.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := e.Resolve("kd", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &record.Measure{Collapse: &record.MeasureCollapse{Every: record.CollapseEvery}}
+	if diff := cmp.Diff(want, r.Measure); diff != "" {
+		t.Error(diff)
+	}
+	r.Measure.Collapse.Every = 99
+	if again, _ := e.Resolve("kd", 1); again.Measure.Collapse.Every == 99 {
+		t.Error("two resolved recipes share memory")
 	}
 }
 
