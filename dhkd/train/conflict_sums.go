@@ -13,7 +13,7 @@ type GradientSums struct {
 	Steps     int
 	NonFinite int // of them, which count in no tally
 	Terms     []string
-	Tallies   []*Tally // in the order of the program's values
+	Tallies   []Tally // in the order of the program's values
 }
 
 // Tally sums up a quantity over steps: Welford's algorithm, so that nothing is lost of small differences.
@@ -41,8 +41,8 @@ func (t *Tally) add(v float64) {
 }
 
 // spread is nil of nothing.
-func (t *Tally) spread() *record.Spread {
-	if t == nil || t.Steps == 0 {
+func (t Tally) spread() *record.Spread {
+	if t.Steps == 0 {
 		return nil
 	}
 	s := &record.Spread{Steps: t.Steps, Min: rounded(t.Min), Max: rounded(t.Max),
@@ -68,19 +68,22 @@ func (g *GradientSums) add(terms []string, measured Metrics) {
 		g.NonFinite++
 		return
 	}
-	values, tallies := map[string]float64{}, g.byName()
+	values, places := map[string]float64{}, map[string]int{}
 	for _, m := range measured {
 		values[m.Name] = m.Value
+	}
+	for i, t := range g.Tallies {
+		places[t.Name] = i
 	}
 	for _, m := range measured {
 		quantity, part, _ := strings.Cut(m.Name, " ")
 		if quantity == quantityG1 || quantity == quantityG2 {
 			continue
 		}
-		t := tallies[m.Name]
-		if t == nil {
-			t = &Tally{Name: m.Name}
-			g.Tallies = append(g.Tallies, t)
+		place, ok := places[m.Name]
+		if !ok {
+			place = len(g.Tallies)
+			g.Tallies = append(g.Tallies, Tally{Name: m.Name})
 		}
 		switch quantity {
 		case quantityDot, quantityRows, quantityFilters, quantityCosine:
@@ -91,16 +94,8 @@ func (g *GradientSums) add(terms []string, measured Metrics) {
 				m.Value = min(max(m.Value, -1), 1) // rounding
 			}
 		}
-		t.add(m.Value)
+		g.Tallies[place].add(m.Value)
 	}
-}
-
-func (g *GradientSums) byName() map[string]*Tally {
-	tallies := map[string]*Tally{}
-	for _, t := range g.Tallies {
-		tallies[t.Name] = t
-	}
-	return tallies
 }
 
 // record is what the epoch's record says; nil without a measured step.
@@ -109,7 +104,10 @@ func (g *GradientSums) record() *record.Gradients {
 		return nil
 	}
 	r := &record.Gradients{Steps: g.Steps, NonFinite: g.NonFinite, Terms: g.Terms}
-	tallies := g.byName()
+	tallies := map[string]Tally{}
+	for _, t := range g.Tallies {
+		tallies[t.Name] = t
+	}
 	for _, t := range g.Tallies {
 		quantity, of, _ := strings.Cut(t.Name, " ")
 		switch quantity {
@@ -118,9 +116,7 @@ func (g *GradientSums) record() *record.Gradients {
 			part.Kind, part.Name, _ = strings.Cut(of, " ")
 			if s := t.spread(); s != nil {
 				part.Cosine = *s
-				if dot := tallies[quantityDot+" "+of]; dot != nil {
-					part.Dot = rounded(dot.Mean)
-				}
+				part.Dot = rounded(tallies[quantityDot+" "+of].Mean)
 				r.Parts = append(r.Parts, part)
 			} else {
 				r.Disjoint = append(r.Disjoint, part.Title())
@@ -142,13 +138,8 @@ func (g *GradientSums) record() *record.Gradients {
 }
 
 // headOf is what is known of a head, and of the losses that act on it.
-func headOf(tallies map[string]*Tally, head string, terms []string) record.HeadGradients {
-	mean := func(name ...string) float64 {
-		if t := tallies[strings.Join(name, " ")]; t != nil {
-			return rounded(t.Mean)
-		}
-		return 0
-	}
+func headOf(tallies map[string]Tally, head string, terms []string) record.HeadGradients {
+	mean := func(name ...string) float64 { return rounded(tallies[strings.Join(name, " ")].Mean) }
 	h := record.HeadGradients{Head: head}
 	for _, term := range terms {
 		pull := func(what string) float64 { return mean(quantityPull, head, what, term) }

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Measure is what a run measures beside its losses and accuracies. It changes nothing of what the run learns.
+// Measure is what a run measures beside its losses and accuracies. It changes nothing of what the run learns; its time
+// counts as that of the steps.
 type Measure struct {
 	Gradients *MeasureGradients `yaml:"gradients,omitempty" json:"gradients,omitempty"`
 	Collapse  *MeasureCollapse  `yaml:"collapse,omitempty" json:"collapse,omitempty"`
@@ -30,7 +31,8 @@ const (
 
 // MeasureGradients compares the gradients of two losses in some of the training steps: [Epoch.Gradients].
 type MeasureGradients struct {
-	// Every so many steps, counted over the whole run from its first. Left out of an experiment's file: [GradientsEvery].
+	// Every so many steps, counted over the whole run from its first; an epoch's last batch is left out where it is smaller.
+	// Where an experiment's file does not say it is [GradientsEvery].
 	Every int `yaml:"every" json:"every"`
 	// Terms are the two losses, as in the method's metrics, "ce" and "binarykl"; "rest" is the sum of all others than the
 	// first. Left out: the method's first, which is that on the labels where it has one, and its second.
