@@ -26,11 +26,7 @@ var (
 // teacher's accuracy is a dashed line. A run that failed or is unfinished has no bar and says so; one that went on with
 // a loss that was not finite has its low bar and says so too. The error is that of [Summarize] or of a bad option.
 func AccuracyBars(records []*record.Record, o Options) (*Figure, error) {
-	s, err := summarizeForFigure(records)
-	if err != nil {
-		return nil, err
-	}
-	o, err = o.resolve("Test accuracy")
+	s, o, err := summarizeForFigure(records, "Test accuracy", o)
 	if err != nil {
 		return nil, err
 	}
@@ -62,16 +58,17 @@ func AccuracyBars(records []*record.Record, o Options) (*Figure, error) {
 	}), nil
 }
 
-// summarizeForFigure is Summarize with a limit on what is drawn.
-func summarizeForFigure(records []*record.Record) (*Summary, error) {
+// summarizeForFigure is Summarize with a limit on what is drawn; it completes the options too.
+func summarizeForFigure(records []*record.Record, title string, o Options) (*Summary, Options, error) {
 	s, err := Summarize(records)
 	if err != nil {
-		return nil, err
+		return nil, o, err
 	}
 	if len(s.Students) > maxRuns {
-		return nil, fmt.Errorf("%d runs: too many for one figure, the limit is %d", len(s.Students), maxRuns)
+		return nil, o, fmt.Errorf("%d runs: too many for one figure, the limit is %d", len(s.Students), maxRuns)
 	}
-	return s, nil
+	o, err = o.resolve(title)
+	return s, o, err
 }
 
 // accuracyBars is the plotter of horizontal bars; run i is centred at y = n - i - 0.5.
@@ -117,14 +114,14 @@ func (b accuracyBars) headroom() vg.Length {
 // maxLabelWidth is how wide a label left of its bar can be; a longer one takes two lines.
 const maxLabelWidth = vg.Length(165)
 
-// labelLines is a label left of its bar.
-func labelLines(label string) []string {
-	lines := wrap(label, barLabelStyle, maxLabelWidth)
+// labelLines is a label left of its row, on one line or two.
+func labelLines(label string, width vg.Length) []string {
+	lines := wrap(label, barLabelStyle, width)
 	if len(lines) > 2 {
 		lines = []string{lines[0], strings.Join(lines[1:], " ")}
 	}
 	for i := range lines {
-		lines[i] = shorten(lines[i], barLabelStyle, maxLabelWidth)
+		lines[i] = shorten(lines[i], barLabelStyle, width)
 	}
 	return lines
 }
@@ -132,7 +129,7 @@ func labelLines(label string) []string {
 func (b accuracyBars) labelWidth() vg.Length {
 	var w vg.Length
 	for _, run := range b.Students {
-		for _, line := range labelLines(run.Label) {
+		for _, line := range labelLines(run.Label, maxLabelWidth) {
 			w = max(w, barLabelStyle.Width(line))
 		}
 	}
@@ -150,7 +147,7 @@ func (b accuracyBars) Plot(c draw.Canvas, p *plot.Plot) {
 			half = row * 0.2
 			middle -= row * 0.16
 		} else {
-			drawLabel(c, labelLines(run.Label), middle)
+			drawLabel(c, labelLines(run.Label, maxLabelWidth), middle)
 		}
 		if run.Last.N > 0 {
 			fillRectangle(c, b.looks[run].colour, x(0), middle-half, x(run.Last.Mean), middle+half)

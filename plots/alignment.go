@@ -8,7 +8,7 @@ import "github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 // that no record is of a run with alignment.
 func Alignment(records []*record.Record, o Options) (*Figure, error) {
 	return metricCurves(records, o, "Gradient alignment",
-		"Over the steps of each epoch; the gradients are those of cross-entropy and of the logit-level loss, over all parameters.",
+		"Over the steps of each epoch, of cross-entropy's and the logit-level loss's gradients by all parameters.",
 		"gradient/conflict and gradient/mean_c: train with alignment, --set method.align=true",
 		[]metricPanel{
 			{title: "Steps in conflict", label: "share of steps", metrics: []string{record.MetricConflict}, zero: true},

@@ -68,7 +68,8 @@ func TestAnalysisFiguresRefuse(t *testing.T) {
 	}
 	_, err := plots.Embeddings(plotstest.Analyses(4), record.TSNE, []int{7}, plots.Options{})
 	refused(t, err, "class 7: none of the images")
-	_, err = plots.Embeddings(plotstest.Analyses(20), record.TSNE, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, plots.Options{})
+	eleven := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
+	_, err = plots.Embeddings(plotstest.Analyses(20), record.TSNE, eleven, plots.Options{})
 	refused(t, err, "11 classes: too many")
 	_, err = plots.NeuralCollapse(plotstest.Records(plotstest.Quickstart(), 1), plots.Options{})
 	refused(t, err, "collapse/main/nc1")

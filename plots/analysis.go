@@ -9,7 +9,8 @@ import (
 
 // resolveAnalyses checks analyses of runs that belong in one figure, and returns a title for each panel and the
 // caption.
-func resolveAnalyses(analyses []*record.Analysis, title string, o Options) (_ Options, titles []string, caption string, _ error) {
+func resolveAnalyses(analyses []*record.Analysis, title string, o Options) (_ Options, titles []string,
+	caption string, _ error) {
 	switch n := len(analyses); {
 	case n == 0:
 		return o, nil, "", fmt.Errorf("no analyses: make one of a run with dhkd analyse")
@@ -25,7 +26,7 @@ func resolveAnalyses(analyses []*record.Analysis, title string, o Options) (_ Op
 			return o, nil, "", fmt.Errorf("analysis of run %q: %w", Printable(a.Recipe.Name, 60), err)
 		}
 		if a.Recipe.Profile != first.Recipe.Profile || a.Data.Name != first.Data.Name || a.Data.Test != first.Data.Test {
-			return o, nil, "", fmt.Errorf("the analyses of runs %q and %q cannot be compared: they are of other data or another profile",
+			return o, nil, "", fmt.Errorf("the analyses of runs %q and %q cannot be compared: their data or profiles differ",
 				Printable(first.Recipe.Name, 60), Printable(a.Recipe.Name, 60))
 		}
 		titles = append(titles, labelOf(a.Recipe))

@@ -45,8 +45,8 @@ func BenchRatios(b *record.Bench, o Options) (*Figure, error) {
 		}
 	}
 	caption += fmt.Sprintf("; batch %d.", b.Batch)
-	f := newFrame(o, "Ratio of the medians, below 1 where dhkd is faster: median over rounds, the line from quartile to quartile.",
-		caption, keys...)
+	f := newFrame(o, "Ratio of the medians, below 1 where dhkd is faster: median over rounds, the line from quartile to "+
+		"quartile.", caption, keys...)
 	dots := dotRows{rows: rows, narrow: o.narrow()}
 	return dots.figure(f, o, "Time of dhkd as a ratio."+dots.alt(), axis{high: reach * 1.08},
 		level{at: 1, style: draw.LineStyle{Color: ink, Width: 1}}), nil

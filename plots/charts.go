@@ -201,7 +201,8 @@ type LossFunction struct {
 // [Charts].
 func LossFunctions(functions []LossFunction, note string, o Options) (*Figure, error) {
 	const x = "student's logit less the teacher's"
-	charts := []Chart{{Title: "Loss", X: x, Y: "loss (nats)"}, {Title: "Gradient", X: x, Y: "gradient by the student's logit", Zero: true}}
+	charts := []Chart{{Title: "Loss", X: x, Y: "loss (nats)"},
+		{Title: "Gradient", X: x, Y: "gradient by the student's logit", Zero: true}}
 	for _, f := range functions {
 		gradient := slices.Clone(f.Gradient)
 		for i := range gradient {
@@ -212,6 +213,6 @@ func LossFunctions(functions []LossFunction, note string, o Options) (*Figure, e
 		charts[0].Series = append(charts[0].Series, Series{Label: f.Label, Dashed: f.Dashed, X: f.Difference, Y: f.Loss})
 		charts[1].Series = append(charts[1].Series, Series{Label: f.Label, Dashed: f.Dashed, X: f.Difference, Y: gradient})
 	}
-	return Charts("Losses of one logit", "Value and slope of each loss by how far the student's logit is from the teacher's.",
-		note, charts, o)
+	return Charts("Losses of one logit",
+		"Value and slope of each loss by how far the student's logit is from the teacher's.", note, charts, o)
 }

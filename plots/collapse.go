@@ -49,13 +49,12 @@ func CollapseMeasures(analyses []*record.Analysis, o Options) (*Figure, error) {
 		rows.panels = append(rows.panels, rowPanel{title: m.title, label: m.label, dots: true})
 	}
 	place := map[string]int{}
-	var legend legend
-	for _, a := range analyses {
+	for i, a := range analyses {
 		if len(a.Collapse) == 0 {
 			return nil, lacking(a, "measures of neural collapse", "")
 		}
 		run := labelOf(a.Recipe)
-		colour := legend.style(run, false).Color
+		colour := colourOf(a.Recipe.Method, i)
 		for _, c := range a.Collapse {
 			label := fmt.Sprintf("%s, %s", run, headWords[c.Of])
 			if c.Of == record.TeacherNetwork {
@@ -65,7 +64,7 @@ func CollapseMeasures(analyses []*record.Analysis, o Options) (*Figure, error) {
 			if !ok {
 				i = len(rows.labels)
 				place[label] = i
-				rows.labels, rows.colours = append(rows.labels, label), append(rows.colours, faded(colour, 1))
+				rows.labels, rows.colours = append(rows.labels, label), append(rows.colours, colour)
 				rows.hollow = append(rows.hollow, c.Of == record.AuxHead)
 				for k := range rows.panels {
 					rows.panels[k].values = append(rows.panels[k].values, nil)
@@ -88,7 +87,7 @@ func CollapseMeasures(analyses []*record.Analysis, o Options) (*Figure, error) {
 			alt += fmt.Sprintf(" %s %.3g;", label, NewStat(rows.panels[k].values[i]...).Mean)
 		}
 	}
-	f := newFrame(o, "Measured on training images; all measures are 0 at full collapse. Small dots are seeds, rings auxiliary heads.",
-		caption)
+	f := newFrame(o, "Measured on training images; all measures are 0 at full collapse. Small dots are seeds, rings "+
+		"auxiliary heads.", caption)
 	return rows.figure(f, o, alt+" "+caption+".", 3), nil
 }

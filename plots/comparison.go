@@ -16,11 +16,7 @@ import (
 // below the median stand at the left end, their values in the last column. The error is that of [Summarize] or of a bad
 // option, or says that no run has finished.
 func AccuracyIntervals(records []*record.Record, o Options) (*Figure, error) {
-	s, err := summarizeForFigure(records)
-	if err != nil {
-		return nil, err
-	}
-	o, err = o.resolve("Test accuracy with 95\u00a0% intervals")
+	s, o, err := summarizeForFigure(records, "Test accuracy with 95\u00a0% intervals", o)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +40,7 @@ func AccuracyIntervals(records []*record.Record, o Options) (*Figure, error) {
 	}
 	f := newFrame(o, "Top-1 accuracy at the last epoch: dot and line are the mean over seeds and its 95\u00a0% interval "+
 		"(Student's t), circles the seeds.", s.Caption())
-	return dots.figure(f, o, "Dot plot of test top-1 accuracy in per cent, mean over seeds and half of its 95\u00a0% interval."+
+	return dots.figure(f, o, "Dot plot of test top-1 accuracy in per cent, mean over seeds and half of its interval."+
 		dots.alt()+" "+s.Caption()+".", x, levels...), nil
 }
 
@@ -55,7 +51,7 @@ func AccuracyIntervals(records []*record.Record, o Options) (*Figure, error) {
 // first run. The error is that of [Summarize] or of a bad option, or says which runs there are, or that none shares a
 // finished seed with the baseline.
 func PairedDifferences(records []*record.Record, baseline string, o Options) (*Figure, error) {
-	s, err := summarizeForFigure(records)
+	s, o, err := summarizeForFigure(records, "", o)
 	if err != nil {
 		return nil, err
 	}
@@ -63,20 +59,18 @@ func PairedDifferences(records []*record.Record, baseline string, o Options) (*F
 	if err != nil {
 		return nil, err
 	}
-	if o, err = o.resolve("Test accuracy against " + base.Label); err != nil {
-		return nil, err
-	}
+	o.Title = cmp.Or(o.Title, "Test accuracy against "+base.Label)
 	looks := looks(s.Students)
 	dots := dotRows{narrow: o.narrow(), values: true}
 	for _, run := range s.Students {
 		if run == base {
 			continue
 		}
-		row := dotRow{label: run.Label}
+		row := dotRow{label: run.Label, note: run.Trouble()}
 		if differences := run.differences(base); len(differences) > 0 {
 			row.dots = []dot{newDot(differences, looks[run], "%+.2f")}
 		} else {
-			row.note = cmp.Or(run.Trouble(), "no finished seed in common")
+			row.note = cmp.Or(row.note, "no finished seed in common")
 		}
 		dots.rows = append(dots.rows, row)
 	}
@@ -87,8 +81,8 @@ func PairedDifferences(records []*record.Record, baseline string, o Options) (*F
 	x.low, x.high = math.Min(x.low, -0.1), math.Max(x.high, 0.1)
 	f := newFrame(o, fmt.Sprintf("Last epoch, seed by seed, less %s (%s %%): mean difference, its 95\u00a0%% interval "+
 		"(Student's t), circles the seeds.", base.Label, base.Last), s.Caption())
-	return dots.figure(f, o, "Dot plot of differences of top-1 accuracy from "+base.Label+" in points, mean over seeds and "+
-		"half of its 95\u00a0% interval."+dots.alt()+" "+s.Caption()+".", x, level{at: 0, style: zeroStyle}), nil
+	return dots.figure(f, o, "Dot plot of differences of top-1 accuracy from "+base.Label+" in points, mean over seeds "+
+		"and half of its 95\u00a0% interval."+dots.alt()+" "+s.Caption()+".", x, level{at: 0, style: zeroStyle}), nil
 }
 
 // newDot is the mean of values with its interval.
@@ -176,5 +170,6 @@ func (s *Summary) baseline(name string) (*Run, error) {
 			names = append(names, run.Name)
 		}
 	}
-	return nil, fmt.Errorf("no run is called %q to compare with: there are %s", Printable(name, 60), strings.Join(names, ", "))
+	return nil, fmt.Errorf("no run is called %q to compare with: there are %s", Printable(name, 60),
+		strings.Join(names, ", "))
 }

@@ -33,7 +33,8 @@ func Confusion(e *record.Evaluation, o Options) (*Figure, error) {
 }
 
 func confusionMap(s record.Scores) *heat {
-	h := &heat{rows: classNames(s), columns: classNames(s), xLabel: "prediction", yLabel: "label", scale: shares, aspect: 1}
+	h := &heat{rows: classNames(s), columns: classNames(s), xLabel: "prediction", yLabel: "label", scale: shares,
+		aspect: 1}
 	for label, row := range s.Confusion {
 		h.values = append(h.values, make([]float64, len(row)))
 		for prediction, images := range row {

@@ -17,16 +17,12 @@ import (
 const maxTerms = 12
 
 // TrainingCurves draws student/test_top1 in per cent by epoch, a thick line per run: the mean over seeds, for as long
-// as every seed has a value. From three seeds on there is a band, the mean's 95 % interval (Student's t); with two,
-// each is a thin line. A cross ends a run that failed, dotted vertical lines are the milestones of the learning rate,
-// and the teacher's accuracy is a dashed line. The error is that of [Summarize] or of a bad option, or says that no
-// record has an epoch.
+// as every seed has a value. From three seeds on there is a band, the mean's 95 % interval (Student's t); with two, or
+// where some went wrong, each is a thin line. A cross ends a run that failed, dotted vertical lines are the milestones
+// of the learning rate, and the teacher's accuracy is a dashed line. The error is that of [Summarize] or of a bad
+// option, or says that no record has an epoch.
 func TrainingCurves(records []*record.Record, o Options) (*Figure, error) {
-	s, err := summarizeForFigure(records)
-	if err != nil {
-		return nil, err
-	}
-	o, err = o.resolve("Test accuracy during training")
+	s, o, err := summarizeForFigure(records, "Test accuracy during training", o)
 	if err != nil {
 		return nil, err
 	}
@@ -51,11 +47,7 @@ func TrainingCurves(records []*record.Record, o Options) (*Figure, error) {
 // epoch before the one where its term was NaN or infinite, and a cross marks the end. The error is that of [Summarize]
 // or of a bad option, or says that no record has a loss term.
 func LossCurves(records []*record.Record, o Options) (*Figure, error) {
-	s, err := summarizeForFigure(records)
-	if err != nil {
-		return nil, err
-	}
-	o, err = o.resolve("Loss terms during training")
+	s, o, err := summarizeForFigure(records, "Loss terms during training", o)
 	if err != nil {
 		return nil, err
 	}
@@ -78,12 +70,21 @@ func LossCurves(records []*record.Record, o Options) (*Figure, error) {
 		panels, tiles)
 }
 
-// bandWords explains the bands, where there are any.
+// bandWords explains the bands, where there are any, and the thin lines beside them.
 func bandWords(s *Summary) string {
-	if slices.ContainsFunc(s.Students, func(run *Run) bool { return len(run.Records) >= bandSeeds }) {
-		return " Line and band: mean over seeds with its 95\u00a0% interval (Student's t)."
+	text, lines := "", ""
+	for _, run := range s.Students {
+		switch {
+		case run.banded():
+			text = " Line and band: mean over seeds with its 95\u00a0% interval (Student's t)"
+		case len(run.Records) > 1:
+			lines = "; thin lines: seeds"
+		}
 	}
-	return ""
+	if text == "" {
+		return ""
+	}
+	return text + lines + "."
 }
 
 // metricPanel is a panel of a figure of metrics.
@@ -98,11 +99,8 @@ type metricPanel struct {
 // what there is none of and how to get it.
 func metricCurves(records []*record.Record, o Options, title, subtitle, lacking string, panels []metricPanel,
 	extra ...key) (*Figure, error) {
-	s, err := summarizeForFigure(records)
+	s, o, err := summarizeForFigure(records, title, o)
 	if err != nil {
-		return nil, err
-	}
-	if o, err = o.resolve(title); err != nil {
 		return nil, err
 	}
 	var drawn []*panelData
@@ -159,7 +157,8 @@ func (p *panelData) alt() string {
 }
 
 // curves lays panels out under one frame.
-func curves(s *Summary, o Options, subtitle, alt string, panels []*panelData, tiles []tile, extra ...key) (*Figure, error) {
+func curves(s *Summary, o Options, subtitle, alt string, panels []*panelData, tiles []tile,
+	extra ...key) (*Figure, error) {
 	f := newFrame(o, subtitle, s.Caption(), append(keys(s, panels), extra...)...)
 	height := vg.Length(250)
 	switch {

@@ -94,7 +94,7 @@ func (d dotRows) labelWidth() (w vg.Length) {
 // lines is a label left of its row: two lines where rows are high enough.
 func (d dotRows) lines(label string) []string {
 	if d.values {
-		return labelLines(label)
+		return labelLines(label, maxLabelWidth)
 	}
 	return []string{label}
 }
@@ -143,7 +143,8 @@ func (d dotRows) Plot(c draw.Canvas, p *plot.Plot) {
 			if dot.value < p.X.Min { // an arrow points to it
 				c.FillPolygon(dot.colour, []vg.Point{{X: c.Min.X, Y: at}, {X: c.Min.X + 7, Y: at + 4}, {X: c.Min.X + 7, Y: at - 4}})
 			}
-			c.DrawGlyph(draw.GlyphStyle{Color: dot.colour, Radius: 3, Shape: draw.CircleGlyph{}}, vg.Point{X: x(dot.value), Y: at})
+			c.DrawGlyph(draw.GlyphStyle{Color: dot.colour, Radius: 3, Shape: draw.CircleGlyph{}},
+				vg.Point{X: x(dot.value), Y: at})
 			if r.note != "" {
 				left := max(c.Min.X+12, within(dot.high)+8, within(slices.Max(append(dot.seeds, dot.value)))+8)
 				fillTextOnSurface(c, troubleStyle, vg.Point{X: left, Y: at - 4}, shorten(r.note, troubleStyle, c.Max.X-left))

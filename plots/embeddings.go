@@ -19,10 +19,11 @@ import (
 // distances between far groups mean nothing. The error says which run has no such picture and how to get it, which
 // class is unknown, or what option is bad.
 func Embeddings(analyses []*record.Analysis, kind string, classes []int, o Options) (*Figure, error) {
-	title, subtitle := "t-SNE of the features", "A dot is a test image. The axes have no unit; distances between far groups mean nothing."
+	title := "t-SNE of the features"
+	subtitle := "A dot is a test image. The axes have no unit; distances between far groups mean nothing."
 	if kind == record.PCA {
-		title, subtitle = "Principal components of the features", "A dot is a test image; the axes are the two directions of the "+
-			"largest variance, with their share of it."
+		title = "Principal components of the features"
+		subtitle = "A dot is a test image; the axes are the two directions of the largest variance, with their share of it."
 	}
 	o, titles, caption, err := resolveAnalyses(analyses, title, o)
 	if err != nil {
@@ -66,7 +67,8 @@ func Embeddings(analyses []*record.Analysis, kind string, classes []int, o Optio
 		keys = append(keys, key{label: fmt.Sprintf("class %d", class), glyph: &style})
 	}
 	if clouds[0].others(classes) {
-		keys = append(keys, key{label: "other classes", glyph: &draw.GlyphStyle{Color: rule, Radius: 1.5, Shape: draw.CircleGlyph{}}})
+		keys = append(keys, key{label: "other classes",
+			glyph: &draw.GlyphStyle{Color: rule, Radius: 1.5, Shape: draw.CircleGlyph{}}})
 	}
 	f := newFrame(o, subtitle, caption, keys...)
 	columns := min(len(clouds), o.columnsFor(3))

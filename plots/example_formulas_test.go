@@ -37,7 +37,8 @@ func ExampleLossFunctions() {
 		}{
 			{"BinaryKL", t * t * (-sigmoid(teacher/t)*d/t + softplus((teacher+d)/t) - softplus(teacher/t)),
 				t * (sigmoid((teacher+d)/t) - sigmoid(teacher/t))},
-			{"BinaryKL-Norm", t * t * (math.Abs(d/t)/2 + math.Log1p(math.Exp(-math.Abs(d/t))) - math.Ln2), t * (sigmoid(d/t) - 0.5)},
+			{"BinaryKL-Norm", t * t * (math.Abs(d/t)/2 + math.Log1p(math.Exp(-math.Abs(d/t))) - math.Ln2),
+				t * (sigmoid(d/t) - 0.5)},
 			{"squared difference / 8", squared, d / 4},
 			{"BinaryKL-Norm, literal float32", literal, slope},
 		} {
@@ -61,8 +62,8 @@ func ExampleCharts() {
 		wave.Low, wave.High = append(wave.Low, math.Sin(x)-0.2), append(wave.High, math.Sin(x)+0.2)
 	}
 	chart.Series = []plots.Series{wave}
-	figure, err := plots.Charts("Your own numbers", "Line: a sine. Band: 0.2 m to each side.", "Invented.", []plots.Chart{chart},
-		plots.Options{})
+	figure, err := plots.Charts("Your own numbers", "Line: a sine. Band: 0.2 m to each side.", "Invented.",
+		[]plots.Chart{chart}, plots.Options{})
 	keep("charts.png", figure, err)
 }
 

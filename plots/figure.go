@@ -72,6 +72,7 @@ func (f *Figure) SVG() ([]byte, error) {
 		return nil, err
 	}
 	svg = c.withLengths(svg)
+	svg = bytes.ReplaceAll(svg, []byte("data:image/jpg;"), []byte("data:image/png;")) // gonum/plot writes PNG and says JPEG
 	const family = "font-family:Liberation Sans;"
 	return bytes.ReplaceAll(svg, []byte(family), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif;")), nil
 }

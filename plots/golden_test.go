@@ -11,7 +11,7 @@ import (
 // TestGolden compares the figure of each example with its committed picture. After a wanted change look at the new
 // pictures and keep them: go test ./plots -run TestGolden -regen.
 func TestGolden(t *testing.T) {
-	for file, example := range map[string]func(){
+	checkGolden(t, map[string]func(){
 		"accuracy_bars.png":        ExampleAccuracyBars,
 		"accuracy_bars_seeds.png":  ExampleAccuracyBars_seeds,
 		"accuracy_bars_narrow.png": ExampleAccuracyBars_narrow,
@@ -42,7 +42,12 @@ func TestGolden(t *testing.T) {
 
 		"growth.png": ExampleGrowth,
 		"images.png": ExampleImages,
-	} {
+	})
+}
+
+// checkGolden draws examples and compares their figures with the committed ones.
+func checkGolden(t *testing.T, examples map[string]func()) {
+	for file, example := range examples {
 		t.Run(file, func(t *testing.T) {
 			cmpimg.CheckPlotApprox(example, t, 0.05, file)
 			if !t.Failed() && !*cmpimg.GenerateTestData {

@@ -62,7 +62,8 @@ func partCharts(records []*record.Record, o Options, title, label, subtitle stri
 		charts = append(charts, ch)
 	}
 	f := newFrame(o, s.terms()+subtitle, s.Caption(), legend.keys...)
-	return f.tiles(o, strings.TrimSuffix(alt, ",")+". "+s.Caption()+".", o.columnsFor(2), chartHeight(len(charts)), alike(charts)), nil
+	return f.tiles(o, strings.TrimSuffix(alt, ",")+". "+s.Caption()+".", o.columnsFor(2), chartHeight(len(charts)),
+		alike(charts)), nil
 }
 
 // LayerCosines draws the cosine between the gradients of two losses in every parameter, a strip for each run: rows are
@@ -116,7 +117,8 @@ func LayerCosines(records []*record.Record, o Options) (*Figure, error) {
 	for _, h := range maps {
 		h.scale = bothSigns(math.Max(reach, 1e-3), "cosine")
 	}
-	f := newFrame(o, s.terms()+"Mean over the measured steps of each epoch. Blue: the losses agree; brown: they conflict.", s.Caption())
+	f := newFrame(o, s.terms()+"Mean over the measured steps of each epoch. Blue: the losses agree; brown: they conflict.",
+		s.Caption())
 	return f.heats(o, alt+" "+s.Caption()+".", o.columnsFor(2), maps...), nil
 }
 
@@ -153,8 +155,8 @@ func PullAndPush(records []*record.Record, o Options) (*Figure, error) {
 							}
 							return pull, 0, ok
 						}, math.Inf(-1), math.Inf(1))
-						l.style = legend.style(lossTitle(record.LossPrefix+term), false)
-						legend.add(key{label: lossTitle(record.LossPrefix + term), line: l.style})
+						l.style = legend.style(termTitle(term), false)
+						legend.add(key{label: termTitle(term), line: l.style})
 						ch.lines = append(ch.lines, l)
 						if n := len(l.points); n > 0 {
 							alt += fmt.Sprintf(" %s, %s: %.3g at the end.", ch.title, term, l.points[n-1].Y)
@@ -179,8 +181,8 @@ func PullAndPush(records []*record.Record, o Options) (*Figure, error) {
 	case len(tiles) > maxPanels:
 		return nil, fmt.Errorf("%d panels: too many for one figure, the limit is %d; draw fewer runs", len(tiles), maxPanels)
 	}
-	f := newFrame(o, "Mean coefficient with which an image's feature moves the row of its true class, and each row of another: "+
-		"pull above zero, push below.", s.Caption(), legend.keys...)
+	f := newFrame(o, "Mean coefficient with which an image's feature moves the row of its true class, and each row of "+
+		"another: pull above zero, push below.", s.Caption(), legend.keys...)
 	return f.tiles(o, alt+" "+s.Caption()+".", o.columnsFor(2), chartHeight(len(tiles)), tiles), nil
 }
 
@@ -240,6 +242,8 @@ func (run *Run) measured() (epochs []int) {
 
 func (run *Run) epochs() int { return slices.Max(append(run.measured(), 1)) }
 
+func termTitle(term string) string { return lossTitle(record.LossPrefix + term) }
+
 // terms says whose gradients are compared.
 func (s *Summary) terms() string {
 	var pairs []string
@@ -249,7 +253,7 @@ func (s *Summary) terms() string {
 				if e.Gradients == nil || len(e.Gradients.Terms) < 2 {
 					continue
 				}
-				pair := lossTitle(record.LossPrefix+e.Gradients.Terms[0]) + " and " + lossTitle(record.LossPrefix+e.Gradients.Terms[1])
+				pair := termTitle(e.Gradients.Terms[0]) + " and " + termTitle(e.Gradients.Terms[1])
 				if !slices.Contains(pairs, pair) {
 					pairs = append(pairs, pair)
 				}

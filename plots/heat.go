@@ -168,6 +168,10 @@ func (h *heat) drawTexts(c draw.Canvas, box vg.Rectangle) {
 	for i, row := range h.values {
 		for j, v := range row {
 			lines := h.text(i, j)
+			if math.IsNaN(v) && len(lines) == 0 { // nothing is known
+				left, top := box.Min.X+vg.Length(j)*h.cell, box.Max.Y-vg.Length(i)*h.rowHeight
+				c.StrokeLine2(draw.LineStyle{Color: grid, Width: 0.8}, left, top-h.rowHeight, left+h.cell, top)
+			}
 			longest := ""
 			for _, text := range lines {
 				if len(text) > len(longest) {

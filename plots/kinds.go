@@ -28,7 +28,8 @@ type Choices struct {
 func Kinds() []Kind {
 	return []Kind{
 		ofRecords("accuracy", "last-epoch test accuracy of each run, as bars", AccuracyBars),
-		ofRecords("accuracy-intervals", "last-epoch test accuracy of each run with its 95 % interval over seeds", AccuracyIntervals),
+		ofRecords("accuracy-intervals", "last-epoch test accuracy of each run with its 95 % interval over seeds",
+			AccuracyIntervals),
 		{"paired-differences", "accuracy less a baseline's, seed by seed, with 95 % intervals (--baseline)", "records",
 			func(s *Source, c Choices, o Options) (*Figure, error) {
 				return PairedDifferences(s.Records, c.Baseline, o)
@@ -82,7 +83,9 @@ func Kinds() []Kind {
 }
 
 func ofRecords(name, what string, draw func([]*record.Record, Options) (*Figure, error)) Kind {
-	return Kind{name, what, "records", func(s *Source, _ Choices, o Options) (*Figure, error) { return draw(s.Records, o) }}
+	return Kind{name, what, "records", func(s *Source, _ Choices, o Options) (*Figure, error) {
+		return draw(s.Records, o)
+	}}
 }
 
 func ofAnalyses(name, what string, draw func([]*record.Analysis, Choices, Options) (*Figure, error)) Kind {

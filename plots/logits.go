@@ -26,7 +26,7 @@ func LogitDifferences(analyses []*record.Analysis, head string, centred bool, o 
 	for i, a := range analyses {
 		teacher, student := a.LogitsOf(record.TeacherNetwork), a.LogitsOf(head)
 		if teacher == nil || student == nil || len(teacher.Map) == 0 || len(student.Map) == 0 {
-			return nil, lacking(a, fmt.Sprintf("mean logits of the teacher and of the %s head", Printable(head, 20)), withTeacher)
+			return nil, lacking(a, "mean logits of the teacher and of the "+Printable(head, 20)+" head", withTeacher)
 		}
 		h := &heat{aspect: 1, xLabel: "class of the logit", yLabel: "true class"}
 		sum, n := 0.0, 0
@@ -127,7 +127,7 @@ func LogitDistributions(analyses []*record.Analysis, o Options) (*Figure, error)
 			label, colour := titles[i]+", "+headWords[l.Of], accents[1]
 			switch l.Of {
 			case record.TeacherNetwork:
-				label, colour = "Teacher", ink
+				label, colour = "Teacher", others[0]
 				if a.Teacher != nil {
 					if teachers[a.Teacher.SHA256] {
 						continue
@@ -143,10 +143,11 @@ func LogitDistributions(analyses []*record.Analysis, o Options) (*Figure, error)
 			b.labels, b.colours = append(b.labels, label), append(b.colours, colour)
 			for k, d := range []record.Distribution{l.All, l.Label, l.Offset} {
 				b.panels[k].values = append(b.panels[k].values, d.Quantiles)
-				alt += fmt.Sprintf(" %s, %s: %.1f, %.1f to %.1f.", label, b.panels[k].title, d.Quantiles[4], d.Quantiles[2], d.Quantiles[6])
+				alt += fmt.Sprintf(" %s, %s: %.1f, %.1f to %.1f.", label, b.panels[k].title, d.Quantiles[4], d.Quantiles[2],
+					d.Quantiles[6])
 			}
 		}
 	}
-	f := newFrame(o, "Test images. Box: middle half and median; thick line: middle 90\u00a0%; thin line: middle 98\u00a0%.", caption)
+	f := newFrame(o, "Test images. Box: middle half and median; thick line: middle 90\u00a0%, thin: middle 98\u00a0%.", caption)
 	return b.figure(f, o, alt+" "+caption+".", 3), nil
 }

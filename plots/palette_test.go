@@ -57,7 +57,9 @@ func TestScales(t *testing.T) {
 	lightness := func(c color.Color) float64 {
 		return lab(color.NRGBAModel.Convert(c).(color.NRGBA), visions["normal"])[0]
 	}
-	for name, s := range map[string]*scale{"amounts": amounts(0, 1, ""), "both signs": bothSigns(1, ""), "shares": shares} {
+	for name, s := range map[string]*scale{
+		"amounts": amounts(0, 1, ""), "both signs": bothSigns(1, ""), "shares": shares,
+	} {
 		previous := math.Inf(1)
 		for i := range 101 {
 			v := s.low + (s.high-s.low)*float64(i)/100

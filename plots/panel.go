@@ -35,7 +35,7 @@ type runCurve struct {
 	label   string        // the run's, in words
 	seeds   []plotter.XYs // a line per seed that has a value
 	mean    plotter.XYs   // over all seeds, while each has a value
-	low     []float64     // of the mean's 95 % interval, for each of its points; nil below three seeds
+	low     []float64     // of the mean's 95 % interval, for each of its points; nil where the seeds are drawn
 	high    []float64
 	broken  bool         // a seed's value was NaN or infinite
 	failed  bool         // a seed's run failed
@@ -111,12 +111,15 @@ func newRunCurve(run *Run, metric string) *runCurve {
 		}
 		stat := NewStat(of...)
 		c.mean = append(c.mean, plotter.XY{X: pt.X, Y: stat.Mean})
-		if half := stat.Interval(); len(of) >= bandSeeds {
+		if half := stat.Interval(); run.banded() {
 			c.low, c.high = append(c.low, stat.Mean-half), append(c.high, stat.Mean+half)
 		}
 	}
 	return c
 }
+
+// banded says whether the seeds' spread is a band: those that died and others have none in common.
+func (run *Run) banded() bool { return len(run.Records) >= bandSeeds && run.Trouble() == "" }
 
 // ends are the first and the last value of the mean, or of the first seed where no epoch has all.
 func (c *runCurve) ends() (first, last float64) {
@@ -130,8 +133,8 @@ func (c *runCurve) ends() (first, last float64) {
 	return line[0].Y, line[len(line)-1].Y
 }
 
-// chart draws the runs: each seed as a thin line, or, where a run has enough seeds, the interval of their mean as a
-// band; the seeds that ended badly stay.
+// chart draws the runs: each seed as a thin line, or, where a run has enough seeds and all went well, the interval of
+// their mean as a band.
 func (p *panelData) chart() *chart {
 	ch := &chart{title: p.title, x: epochAxis(p.epochs), y: axis{label: p.label}}
 	for i, m := range p.milestones[:min(len(p.milestones), 20)] {
@@ -152,7 +155,7 @@ func (p *panelData) chart() *chart {
 			continue
 		}
 		for _, seed := range run.seeds {
-			if len(run.low) == 0 || len(seed) > len(run.mean) {
+			if len(run.low) == 0 {
 				ch.lines = append(ch.lines, line{style: draw.LineStyle{Color: faded(run.colour, 0.4), Width: 0.7}, points: seed})
 			}
 		}

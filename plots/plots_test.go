@@ -75,26 +75,30 @@ func TestFiguresOfAnyRecord(t *testing.T) {
 				continue
 			}
 			drawn[name]++
-			image, err := figure.PNG()
-			if err == nil {
-				_, err = png.Decode(bytes.NewReader(image))
-			}
-			if err != nil {
-				t.Fatalf("%s: PNG: %v", name, err)
-			}
-			svg, err := figure.SVG()
-			if err != nil {
-				t.Fatalf("%s: SVG: %v", name, err)
-			}
-			checkXML(t, name, svg)
+			checkPNG(t, name, figure)
+			checkSVG(t, name, figure)
 		}
 	})
 }
 
 var notNumber = regexp.MustCompile(`[MLAx-z=", ]\W?(NaN|[+-]?Inf)[",LZ ]`)
 
-// checkXML wants well-formed XML whose coordinates are numbers.
-func checkXML(t *rapid.T, name string, svg []byte) {
+func checkPNG(t *rapid.T, name string, figure *plots.Figure) {
+	image, err := figure.PNG()
+	if err == nil {
+		_, err = png.Decode(bytes.NewReader(image))
+	}
+	if err != nil {
+		t.Fatalf("%s: PNG: %v", name, err)
+	}
+}
+
+// checkSVG wants well-formed XML whose coordinates are numbers.
+func checkSVG(t *rapid.T, name string, figure *plots.Figure) {
+	svg, err := figure.SVG()
+	if err != nil {
+		t.Fatalf("%s: SVG: %v", name, err)
+	}
 	if bad := notNumber.Find(svg); bad != nil {
 		t.Fatalf("%s: SVG has a coordinate %q", name, bad)
 	}

@@ -27,19 +27,25 @@ type rowPanel struct {
 
 // figure lays the panels out, most of them side by side; in a narrow figure they stand below one another.
 func (r *rowPanels) figure(f frame, o Options, alt string, most int) *Figure {
-	const row, around, gap = vg.Length(19), vg.Length(48), vg.Length(14)
+	const around, gap = vg.Length(48), vg.Length(14)
 	columns := min(most, len(r.panels))
 	if o.narrow() {
 		columns = 1
 	}
 	rows := (len(r.panels) + columns - 1) / columns
-	height := vg.Length(len(r.labels))*row + around
-	var names []string
+	var names [][]string
 	var left vg.Length
-	for _, label := range r.labels {
-		names = append(names, shorten(label, barLabelStyle, (f.width-2*margin)*0.34))
-		left = max(left, barLabelStyle.Width(names[len(names)-1])+8)
+	row := vg.Length(19)
+	for i, label := range r.labels {
+		names = append(names, labelLines(label, (f.width-2*margin)*0.34))
+		for _, text := range names[i] {
+			left = max(left, barLabelStyle.Width(text)+8)
+		}
+		if len(names[i]) > 1 {
+			row = 26
+		}
 	}
+	height := vg.Length(len(r.labels))*row + around
 	return f.figure(o, alt, vg.Length(rows)*height, func(c draw.Canvas) {
 		width := (c.Max.X - c.Min.X - left - gap*vg.Length(columns-1)) / vg.Length(columns)
 		for k, panel := range r.panels {
@@ -58,9 +64,8 @@ func (r *rowPanels) figure(f frame, o Options, alt string, most int) *Figure {
 			}
 			data := p.DataCanvas(at)
 			_, y := p.Transforms(&data)
-			for i, name := range names {
-				c.FillText(barLabelStyle, vg.Point{X: at.Min.X - 8 - barLabelStyle.Width(name),
-					Y: y(float64(len(names)-i)-0.5) - barLabelStyle.Font.Size*0.4}, name)
+			for i, lines := range names {
+				drawLabel(at, lines, y(float64(len(names)-i)-0.5)+1.2)
 			}
 		}
 	})
@@ -100,7 +105,7 @@ func (b rowPanel) plot() *plot.Plot {
 // Plot implements [plot.Plotter].
 func (b rowPanel) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
-	half := (y(1) - y(0)) * 0.26
+	half := min(5, (y(1)-y(0))*0.26)
 	for i, values := range b.values {
 		middle, colour := y(float64(len(b.values)-i)-0.5), b.rows.colours[i]
 		if b.dots {
@@ -117,7 +122,8 @@ func (b rowPanel) Plot(c draw.Canvas, p *plot.Plot) {
 }
 
 // plotDots draws the mean as a large dot, and each seed of several as a circle above it.
-func (rowPanel) plotDots(c draw.Canvas, values []float64, x func(float64) vg.Length, middle vg.Length, colour color.NRGBA, hollow bool) {
+func (rowPanel) plotDots(c draw.Canvas, values []float64, x func(float64) vg.Length, middle vg.Length,
+	colour color.NRGBA, hollow bool) {
 	if len(values) == 0 {
 		return
 	}
@@ -128,7 +134,8 @@ func (rowPanel) plotDots(c draw.Canvas, values []float64, x func(float64) vg.Len
 	}
 	for _, v := range values {
 		if len(values) > 1 {
-			c.DrawGlyphNoClip(draw.GlyphStyle{Color: colour, Radius: 1.2, Shape: draw.CircleGlyph{}}, vg.Point{X: x(v), Y: middle + 5})
+			c.DrawGlyphNoClip(draw.GlyphStyle{Color: colour, Radius: 1.2, Shape: draw.CircleGlyph{}},
+				vg.Point{X: x(v), Y: middle + 5})
 		}
 	}
 }

@@ -21,14 +21,14 @@ func StageSimilarity(analyses []*record.Analysis, o Options) (*Figure, error) {
 		if a.CKA == nil {
 			return nil, lacking(a, "CKA between its stages and a teacher's", withTeacher)
 		}
-		h := &heat{title: titles[i], values: a.CKA.Values, rows: printables(a.CKA.Student), columns: printables(a.CKA.Teacher),
-			xLabel: "teacher's stage", yLabel: "student's stage", scale: scale, aspect: 0.7}
+		h := &heat{title: titles[i], values: a.CKA.Values, rows: printables(a.CKA.Student),
+			columns: printables(a.CKA.Teacher), xLabel: "teacher's stage", yLabel: "student's stage", scale: scale, aspect: 0.7}
 		h.text = func(row, column int) []string { return []string{fmt.Sprintf("%.2f", h.values[row][column])} }
 		maps = append(maps, h)
 		alt += " " + titles[i] + ":" + h.alt(func(v float64) string { return fmt.Sprintf("%.2f", v) })
 	}
-	f := newFrame(o, fmt.Sprintf("Linear centred kernel alignment of %s test images' maps: 1 where they are the same but for a "+
-		"rotation and a factor.", Thousands(analyses[0].CKA.Images)), caption)
+	f := newFrame(o, fmt.Sprintf("Linear centred kernel alignment of %s test images' maps: 1 where they are the same "+
+		"but for a rotation and a factor.", Thousands(analyses[0].CKA.Images)), caption)
 	return f.heats(o, alt+" "+caption+".", o.columnsFor(3), maps...), nil
 }
 

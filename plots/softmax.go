@@ -16,7 +16,8 @@ type LogitExample struct {
 }
 
 // PaperExample is that of figure 1(a) of the paper.
-var PaperExample = []LogitExample{{"teacher [2, 3, 4]", []float64{2, 3, 4}}, {"student [−2, −1, 0]", []float64{-2, -1, 0}}}
+var PaperExample = []LogitExample{{"teacher [2, 3, 4]", []float64{2, 3, 4}},
+	{"student [−2, −1, 0]", []float64{-2, -1, 0}}}
 
 // SoftmaxHides draws the logits of several networks, of one image, and what softmax and sigmoid make of them, as bars
 // side by side: logits that differ by a constant have the same softmax, and other sigmoids (figure 1a of the paper has
@@ -30,14 +31,15 @@ func SoftmaxHides(examples []LogitExample, o Options) (*Figure, error) {
 	if len(examples) == 0 || len(examples) > len(strokes)+2 {
 		return nil, fmt.Errorf("%d examples: want 1 to %d", len(examples), len(strokes)+2)
 	}
-	bars := []*groupedBars{{title: "Logits", format: "%.0f"}, {title: "Softmax", format: "%.2f"}, {title: "Sigmoid", format: "%.2f"}}
+	bars := []*groupedBars{{title: "Logits", format: "%.0f"}, {title: "Softmax", format: "%.2f"},
+		{title: "Sigmoid", format: "%.2f"}}
 	var legend legend
 	alt := "Bar charts."
 	for _, e := range examples {
 		label := Printable(e.Label, 40)
 		if len(e.Logits) != len(examples[0].Logits) || len(e.Logits) < 1 || len(e.Logits) > 20 {
-			return nil, fmt.Errorf("example %q: %d logits, the first has %d; want the same number, at most 20", label, len(e.Logits),
-				len(examples[0].Logits))
+			return nil, fmt.Errorf("example %q: %d logits, the first has %d; want the same number, at most 20", label,
+				len(e.Logits), len(examples[0].Logits))
 		}
 		for _, v := range e.Logits {
 			if !finite(v) || v != math.Round(v) {
@@ -55,7 +57,7 @@ func SoftmaxHides(examples []LogitExample, o Options) (*Figure, error) {
 			alt += fmt.Sprintf(" %s of %s: %.2f.", bars[i].title, label, values)
 		}
 	}
-	f := newFrame(o, "The same image seen by two networks: softmax sees only how logits differ, sigmoid sees each as it is.",
+	f := newFrame(o, "The same image seen by each network: softmax sees only how logits differ, sigmoid each as it is.",
 		"Computed from the logits shown: softmax is exp z / Σ exp z, sigmoid 1 / (1 + exp(−z)).", legend.keys...)
 	var tiles []tile
 	for i, b := range bars {

@@ -61,7 +61,7 @@ func (s *Source) String() string {
 
 // loadAnalyses loads what lies under a directory, in the order of the paths.
 func (s *Source) loadAnalyses(dir string) (errs []error) {
-	err := filepath.WalkDir(filepath.Clean(dir)+string(filepath.Separator), func(path string, entry fs.DirEntry, err error) error {
+	walk := func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || entry.Name() != record.AnalysisFile {
 			return nil // what cannot be read at all, LoadDir has said
 		}
@@ -72,8 +72,8 @@ func (s *Source) loadAnalyses(dir string) (errs []error) {
 		}
 		s.Analyses = append(s.Analyses, a)
 		return nil
-	})
-	return append(errs, err)
+	}
+	return append(errs, filepath.WalkDir(filepath.Clean(dir)+string(filepath.Separator), walk))
 }
 
 // loadFile loads one file, whose fields say what it is.

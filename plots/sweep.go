@@ -70,7 +70,8 @@ func AccuracyMap(records []*record.Record, x, y string, o Options) (*Figure, err
 		alt += " " + p.title + ":" + h.alt(func(v float64) string { return fmt.Sprintf("%.1f", v) })
 	}
 	f := newFrame(o, fmt.Sprintf("Top-1 accuracy in per cent at the last epoch: mean and standard deviation over seeds. "+
-		"× counts seeds that died: failed, loss not finite, or accuracy below %s\u00a0%%.", number(s.deadBelow())), s.Caption())
+		"× counts seeds that died: failed, loss not finite, or accuracy below %s\u00a0%%.", number(s.deadBelow())),
+		s.Caption())
 	return f.heats(o, alt+" "+s.Caption()+".", o.columnsFor(2), heats...), nil
 }
 
@@ -121,13 +122,14 @@ func (s *Summary) sweep(x, y string) ([]*sweepPanel, error) {
 		rest := fmt.Sprint(keys) // maps are printed in the order of their keys
 		p := byRest[rest]
 		if p == nil {
-			p = &sweepPanel{x: x, y: y, cells: map[[2]string]*Run{}, title: methodWords(run.Recipe.Method) + ", " + run.Recipe.Model.Heads()}
+			p = &sweepPanel{x: x, y: y, cells: map[[2]string]*Run{},
+				title: methodWords(run.Recipe.Method) + ", " + run.Recipe.Model.Heads()}
 			byRest[rest], settings[p] = p, keys
 			panels = append(panels, p)
 		}
 		if other := p.cells[cell]; other != nil {
-			return nil, fmt.Errorf("runs %s and %s both have %s = %s and %s = %s, and nothing else tells them apart: leave one out",
-				other.Name, run.Name, Printable(x, 60), cell[0], Printable(y, 60), cell[1])
+			return nil, fmt.Errorf("runs %s and %s both have %s = %s and %s = %s, and nothing else tells them apart: "+
+				"leave one out", other.Name, run.Name, Printable(x, 60), cell[0], Printable(y, 60), cell[1])
 		}
 		p.cells[cell] = run
 	}

@@ -20,12 +20,14 @@ func Analyses(classes int) []*record.Analysis {
 		random := rand.New(rand.NewPCG(11, uint64(i)))
 		r.Data.Classes = classes
 		a := &record.Analysis{Schema: record.AnalysisSchema, Recipe: r.Recipe, Data: r.Data, Environment: r.Environment,
-			Weights: record.WeightsFile{Name: "example.safetensors", SHA256: strings.Repeat("1a", 32), Model: "resnet8", Classes: classes},
-			Teacher: &record.WeightsFile{Name: "example-teacher.safetensors", SHA256: strings.Repeat("0e", 32), Model: "resnet20",
+			Weights: record.WeightsFile{Name: "example.safetensors", SHA256: strings.Repeat("1a", 32), Model: "resnet8",
 				Classes: classes},
+			Teacher: &record.WeightsFile{Name: "example-teacher.safetensors", SHA256: strings.Repeat("0e", 32),
+				Model: "resnet20", Classes: classes},
 		}
 		teacher := logits(classes, 0, 1, rand.New(rand.NewPCG(12, 0)))
-		a.Logits = append(a.Logits, summary(record.MainHead, blend(teacher, logits(classes, 2, 0.8, random), 0.5+0.2*float64(i))))
+		student := blend(teacher, logits(classes, 2, 0.8, random), 0.5+0.2*float64(i))
+		a.Logits = append(a.Logits, summary(record.MainHead, student))
 		if r.Recipe.Method.Name == "dhkd" {
 			a.Logits = append(a.Logits, summary(record.AuxHead, blend(teacher, logits(classes, 0, 0.9, random), 0.9)))
 		}
@@ -50,7 +52,9 @@ func Analyses(classes int) []*record.Analysis {
 }
 
 func addCollapse(e *record.Epoch, dual bool, progress float64, random *rand.Rand) {
-	for i, measure := range []string{record.NC1, record.NC2Norms, record.NC2Angles, record.NC3, record.NC4, record.ETFClassifier} {
+	for i, measure := range []string{
+		record.NC1, record.NC2Norms, record.NC2Angles, record.NC3, record.NC4, record.ETFClassifier,
+	} {
 		last := []float64{2, 0.15, 0.12, 0.2, 0.05, 0.3}[i]
 		noise := 1 + 0.04*random.NormFloat64()
 		v := last * (1 + 3*math.Exp(-4*progress)) * noise
@@ -112,7 +116,8 @@ func summary(of string, rows [][]float64) record.Logits {
 
 func distribution(values []float64) record.Distribution {
 	slices.Sort(values)
-	d := record.Distribution{Values: len(values), Low: values[0] - 1, High: values[len(values)-1] + 1, Counts: []int{len(values)}}
+	d := record.Distribution{Values: len(values), Low: values[0] - 1, High: values[len(values)-1] + 1,
+		Counts: []int{len(values)}}
 	d.Mean, d.SD = stat.PopMeanStdDev(values, nil)
 	for _, share := range record.QuantileLevels {
 		d.Quantiles = append(d.Quantiles, stat.Quantile(share, stat.Empirical, values, nil))
@@ -136,7 +141,8 @@ func pictures(classes int, random *rand.Rand) *record.Embeddings {
 		for _, class := range e.Labels {
 			angle := 2 * math.Pi * float64(class) / float64(classes)
 			point := func(size float64) [2]float64 {
-				return [2]float64{size*math.Cos(angle) + spread*random.NormFloat64(), size*math.Sin(2*angle) + spread*random.NormFloat64()}
+				return [2]float64{size*math.Cos(angle) + spread*random.NormFloat64(),
+					size*math.Sin(2*angle) + spread*random.NormFloat64()}
 			}
 			tsne.Points, pca.Points = append(tsne.Points, point(30)), append(pca.Points, point(12))
 		}

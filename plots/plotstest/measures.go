@@ -30,8 +30,9 @@ func gradients(dual bool, progress float64, random *rand.Rand) *record.Gradients
 	const steps = 3
 	part := func(kind, name string, cosine float64) record.GradientPart {
 		mean := math.Max(-0.8, math.Min(0.8, cosine+0.03*random.NormFloat64()))
-		return record.GradientPart{Kind: kind, Name: name, Dot: mean, Cosine: record.Spread{Steps: steps, Mean: mean, Std: 0.06,
-			Min: mean - 0.1, Max: mean + 0.1, Negative: math.Max(0, math.Min(1, 0.3-2*mean))}}
+		return record.GradientPart{Kind: kind, Name: name, Dot: mean, Cosine: record.Spread{
+			Steps: steps, Mean: mean, Std: 0.06, Min: mean - 0.1, Max: mean + 0.1,
+			Negative: math.Max(0, math.Min(1, 0.3-2*mean))}}
 	}
 	backbone, head := 0.55-0.15*progress, 0.3-0.4*progress
 	g := &record.Gradients{Steps: steps, Terms: []string{"ce", "binarykl"}}
@@ -57,7 +58,8 @@ func gradients(dual bool, progress float64, random *rand.Rand) *record.Gradients
 	}
 	for stage := 1; stage <= 3; stage++ {
 		for _, name := range []string{"conv1.weight", "bn1.weight", "bn1.bias", "conv2.weight", "bn2.weight", "bn2.bias"} {
-			g.Parts = append(g.Parts, part(record.PartLayer, fmt.Sprintf("layer%d.0.%s", stage, name), backbone-0.1*float64(stage)))
+			name = fmt.Sprintf("layer%d.0.%s", stage, name)
+			g.Parts = append(g.Parts, part(record.PartLayer, name, backbone-0.1*float64(stage)))
 		}
 	}
 	if !dual {

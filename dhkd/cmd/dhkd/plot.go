@@ -13,7 +13,7 @@ type plotCmd struct {
 	Out      string   `short:"o" default:"figure.png" placeholder:"FILE" help:"Where it goes: .svg or .png (${default})."`
 	List     bool     `help:"List the figures."`
 	Baseline string   `placeholder:"RUN" help:"Of paired-differences: the run to compare with."`
-	X        string   `default:"optimizer.learning_rate" placeholder:"KEY" help:"Of accuracy-map: a key of the recipe (${default})."`
+	X        string   `default:"optimizer.learning_rate" placeholder:"KEY" help:"Of accuracy-map: a key (${default})."`
 	Y        string   `default:"method.alpha" placeholder:"KEY" help:"Of accuracy-map: another (${default})."`
 	Head     string   `enum:"main,aux" default:"main" help:"Of logit-differences: main or aux."`
 	Classes  []int    `placeholder:"N" help:"Of t-sne and pca: the classes to colour, at most ten."`
