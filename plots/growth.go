@@ -3,7 +3,6 @@ package plots
 import (
 	"errors"
 	"fmt"
-	"image/color"
 	"math"
 
 	"gonum.org/v1/plot"
@@ -32,42 +31,15 @@ func Growth(g *record.Growth, o Options) (*Figure, error) {
 		caption += " " + g.Note + "."
 	}
 	f := newFrame(o, "Both axes are logarithmic. Dotted: proportional. In brackets: the exponent fitted to all points.", caption, keys...)
-	columns, rows := 2, (len(panels)+1)/2
-	if o.narrow() || len(panels) == 1 {
-		columns, rows = 1, len(panels)
-	}
-	grid := make([][]*plot.Plot, rows)
-	for i := range grid {
-		grid[i] = make([]*plot.Plot, columns)
-		for j := range grid[i] {
-			if k := i*columns + j; k < len(panels) {
-				grid[i][j] = panels[k].plot()
-			}
-		}
+	var tiles []tile
+	for _, p := range panels {
+		tiles = append(tiles, tile{p.title, p.plot()})
 	}
 	alt := "Line charts on logarithmic axes."
 	for _, fit := range g.Fits() {
 		alt += fmt.Sprintf(" %s: exponent %.2f.", fit.What, fit.Exponent)
 	}
-	return &Figure{
-		Alt:    alt + " " + caption,
-		width:  f.width,
-		height: f.height(vg.Length(rows) * 200),
-		dpi:    o.DPI,
-		draw: func(c draw.Canvas) {
-			c = f.draw(c)
-			c.Max.X -= 4
-			canvases := plot.Align(grid, draw.Tiles{Rows: rows, Cols: columns, PadX: 22, PadY: 14}, c)
-			for k, panel := range panels {
-				at := canvases[k/columns][k%columns]
-				style := textStyle(9.5, true, ink)
-				title := vg.Point{X: at.Min.X, Y: at.Max.Y - style.Font.Size*lineHeight}
-				at.FillText(style, title, shorten(panel.title, style, at.Max.X-at.Min.X))
-				at.Max.Y = title.Y - 5
-				grid[k/columns][k%columns].Draw(at)
-			}
-		},
-	}, nil
+	return f.tiles(o, alt+" "+caption, o.columnsFor(2), 200, tiles), nil
 }
 
 // growthPanel is a plotter of lines on logarithmic axes.
@@ -83,7 +55,7 @@ type growthLine struct {
 
 // growthPanels are those that a record has anything for, and their legend.
 func growthPanels(g *record.Growth) (panels []*growthPanel, keys []key) {
-	colour := growthColours()
+	colours := 0
 	compiled := &growthPanel{title: "Compilation of DHKD's aligned step", x: "nodes of the graph", y: "CPU s"}
 	depths, others := growthLine{style: draw.LineStyle{Color: palette["dhkd"], Width: 1.5}}, growthLine{style: draw.LineStyle{Color: rule}}
 	for _, c := range g.Compiled {
@@ -111,7 +83,8 @@ func growthPanels(g *record.Growth) (panels []*growthPanel, keys []key) {
 		if s.By != "batch" || len(line.points) < 2 {
 			continue
 		}
-		line.style = draw.LineStyle{Color: colour(), Width: 1.5}
+		line.style = draw.LineStyle{Color: accents[colours%len(accents)], Width: 1.5}
+		colours++
 		byWork.style.Color = line.style.Color
 		if s.Layer {
 			line.style.Dashes = strokes[1]
@@ -128,22 +101,6 @@ func growthPanels(g *record.Growth) (panels []*growthPanel, keys []key) {
 		}
 	}
 	return panels, keys
-}
-
-// growthColours gives one colour after another.
-func growthColours() func() color.Color {
-	var all []color.Color
-	for _, name := range []string{"kd", "ce+binarykl literal", "dhkd", "binarykl", "ce+binarykl", "ce"} {
-		all = append(all, palette[name])
-	}
-	for _, c := range others {
-		all = append(all, c)
-	}
-	next := -1
-	return func() color.Color {
-		next++
-		return all[next%len(all)]
-	}
 }
 
 // exponent is that of a fit, in brackets, or empty.

@@ -77,6 +77,13 @@ func Kinds() []Kind {
 				}
 				return BenchRatios(s.Benches[0], o)
 			}},
+		{"growth", "what training steps cost as networks and batches grow", "a bench",
+			func(s *Source, _ Choices, o Options) (*Figure, error) {
+				if len(s.Growths) != 1 {
+					return nil, fmt.Errorf("%s: want one record of growth, made with make bench BENCH=-growth", s)
+				}
+				return Growth(s.Growths[0], o)
+			}},
 		{"softmax-hides", "two networks' logits that softmax cannot tell apart, and sigmoid can", "nothing",
 			func(_ *Source, _ Choices, o Options) (*Figure, error) { return SoftmaxHides(PaperExample, o) }},
 	}

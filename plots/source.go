@@ -18,8 +18,12 @@ type Source struct {
 	Analyses    []*record.Analysis
 	Evaluations []*record.Evaluation
 	Benches     []*record.Bench
+	Growths     []*record.Growth
 	paths       []string
 }
+
+// maxFileBytes is more than any record has; opening a pipe would wait for ever.
+const maxFileBytes = 64 << 20
 
 // Load reads records and analyses, by their names, from directories and all below them; and from files also what dhkd
 // evaluate --out and the bench wrote. Every file that cannot be used is in the error, and then nothing is returned: a
@@ -32,6 +36,9 @@ func Load(paths ...string) (*Source, error) {
 		switch {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("cannot read runs: %w", err))
+		case !info.IsDir() && (!info.Mode().IsRegular() || info.Size() > maxFileBytes):
+			errs = append(errs, fmt.Errorf("%s is no file of at most %d MiB: name a record, an analysis or an evaluation", path,
+				maxFileBytes>>20))
 		case info.IsDir():
 			records, problems := record.LoadDir(path)
 			s.Records = append(s.Records, records...)
@@ -50,11 +57,8 @@ func Load(paths ...string) (*Source, error) {
 func (s *Source) String() string {
 	where := "no runs were named"
 	if len(s.paths) > 0 {
-		where = Printable(strings.Join(s.paths, ", "), 200) + " has"
-		if len(s.paths) > 1 {
-			where = strings.TrimSuffix(where, " has") + " have"
-		}
-		where += fmt.Sprintf(" %d records, %d analyses, %d evaluations", len(s.Records), len(s.Analyses), len(s.Evaluations))
+		where = fmt.Sprintf("in %s there are %d records, %d analyses and %d evaluations",
+			Printable(strings.Join(s.paths, ", "), 200), len(s.Records), len(s.Analyses), len(s.Evaluations))
 	}
 	return where
 }
@@ -65,12 +69,9 @@ func (s *Source) loadAnalyses(dir string) (errs []error) {
 		if err != nil || entry.IsDir() || entry.Name() != record.AnalysisFile {
 			return nil // what cannot be read at all, LoadDir has said
 		}
-		a, err := record.LoadAnalysis(path)
-		if err != nil {
+		if err := load(&s.Analyses, path, record.LoadAnalysis); err != nil {
 			errs = append(errs, err)
-			return nil
 		}
-		s.Analyses = append(s.Analyses, a)
 		return nil
 	}
 	return append(errs, filepath.WalkDir(filepath.Clean(dir)+string(filepath.Separator), walk))
@@ -89,29 +90,22 @@ func (s *Source) loadFile(path string) error {
 	has := func(name string) bool { return fields[name] != nil }
 	switch {
 	case has("cases"):
-		b, err := record.LoadBench(path)
-		if err != nil {
-			return err
-		}
-		s.Benches = append(s.Benches, b)
+		return load(&s.Benches, path, record.LoadBench)
+	case has("compiled"), has("timed"):
+		return load(&s.Growths, path, record.LoadGrowth)
 	case has("confusion"):
-		e, err := record.LoadEvaluation(path)
-		if err != nil {
-			return err
-		}
-		s.Evaluations = append(s.Evaluations, e)
+		return load(&s.Evaluations, path, record.LoadEvaluation)
 	case has("epochs"):
-		r, err := record.Load(path)
-		if err != nil {
-			return err
-		}
-		s.Records = append(s.Records, r)
-	default:
-		a, err := record.LoadAnalysis(path)
-		if err != nil {
-			return err
-		}
-		s.Analyses = append(s.Analyses, a)
+		return load(&s.Records, path, record.Load)
 	}
-	return nil
+	return load(&s.Analyses, path, record.LoadAnalysis)
+}
+
+// load appends what a file holds.
+func load[T any](to *[]*T, path string, read func(string) (*T, error)) error {
+	value, err := read(path)
+	if err == nil {
+		*to = append(*to, value)
+	}
+	return err
 }
