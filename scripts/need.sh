@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that things are there, and installs what is missing:
 #
-#   scripts/need.sh compiler xla jupyter tensorboard onnx pytorch data browser
+#   scripts/need.sh compiler xla jupyter tensorboard onnx pytorch data browser slurm
 #
 # xla, jupyter and data need .bin/dhkd (make build). What cannot be had is said on stderr, and the exit code is not 0.
 set -u
@@ -58,6 +58,18 @@ browser() {
 	has_browser || { echo "there is no Chromium: install it, or set CHROMIUM to its path" >&2; return 1; }
 }
 
+slurm() {
+	has_slurm || apt_install slurm-wlm munge
+	has_slurm || { echo "there is no Slurm: install slurmctld, slurmd, Slurm's commands and munge" >&2; return 1; }
+}
+
+has_slurm() {
+	local name
+	for name in sbatch squeue scontrol slurmctld slurmd munged; do
+		command -v "$name" >/dev/null || return
+	done
+}
+
 has_browser() {
 	local name
 	for name in ${CHROMIUM:+"$CHROMIUM"} chromium chromium-browser google-chrome google-chrome-stable chrome \
@@ -82,7 +94,7 @@ apt_install() {
 
 for what in "$@"; do
 	case $what in
-	compiler | xla | jupyter | tensorboard | onnx | pytorch | data | browser) "$what" || exit ;;
+	compiler | xla | jupyter | tensorboard | onnx | pytorch | data | browser | slurm) "$what" || exit ;;
 	*) echo "need.sh: unknown: $what" >&2; exit 2 ;;
 	esac
 done

@@ -4,6 +4,7 @@
 #   scripts/test.sh
 #   scripts/test.sh gofmt vet
 #   scripts/test.sh pytorch    (runs when named only: it installs PyTorch, gigabytes)
+#   scripts/test.sh slurm      (runs when named only: it starts a Slurm, as root)
 #
 # What a check needs is installed first. A check that cannot be run is skipped, and the reason is printed; it counts as
 # failed where the environment variable CI is not empty.
@@ -13,7 +14,7 @@ checks=(
 	build xla jupyter tensorboard data browser
 	gofmt vet staticcheck go_xla go_pure command_line onnx notebook report
 )
-when_named=(pytorch)
+when_named=(pytorch slurm)
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 skipped=77 # the exit code of a check that cannot be run
 export DHKD_TENSORBOARD_PYTHON=${DHKD_TENSORBOARD_PYTHON:-$PWD/.cache/tensorboard/bin/python}
@@ -53,7 +54,7 @@ go_xla() {
 	local packages
 	packages=$(go list ./... | grep -v -e /cmd/ -e /browsertest -e /exchange) || return
 	# shellcheck disable=SC2086 # a list
-	go_test -skip 'InABrowser|PeersCompute' $packages
+	go_test -skip 'InABrowser|PeersCompute|RealSlurm' $packages
 }
 
 # What networks are made of, also on the backend that needs nothing installed.
@@ -69,6 +70,12 @@ onnx() {
 pytorch() {
 	[ "$DHKD_PYTORCH_PYTHON" != "$pytorch_python" ] || needs pytorch || return
 	DHKD_BENCH_PYTHON=$DHKD_PYTORCH_PYTHON go_test -run 'StateDict|PeersCompute' ./dhkd/internal/exchange ./dhkd/internal/bench
+}
+
+slurm() {
+	[ "$(id -u)" = 0 ] || { echo "only root can start a Slurm"; return $skipped; }
+	scripts/need.sh slurm || return $skipped
+	DHKD_TEST_SLURM=1 go_test -run RealSlurm ./dhkd/experiment/sweep
 }
 
 # go_test ARGS...: shows the packages, the tests that were skipped with their reasons, and all of a failure.

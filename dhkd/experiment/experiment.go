@@ -13,11 +13,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/gofrs/flock"
-
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
 	"github.com/dhkd-lab/dhkd-go/dhkd/device"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+	"github.com/dhkd-lab/dhkd-go/dhkd/internal/claim"
 	"github.com/dhkd-lab/dhkd-go/dhkd/internal/progress"
 	"github.com/dhkd-lab/dhkd-go/dhkd/train"
 )
@@ -27,14 +26,14 @@ const (
 	CheckpointFile = "checkpoint.safetensors" // while the run is not finished
 	WeightsFile    = "weights.safetensors"    // of the trained network, after the last epoch
 	EventsDir      = "events"                 // for TensorBoard
-	lockFile       = ".lock"
 )
 
 // saveInterval is how much work a killed run may lose. An interrupted or failed one loses none.
 var saveInterval = 15 * time.Second
 
-// ErrBusy is returned when another process works in the run's directory.
-var ErrBusy = errors.New("another process is working on this run")
+// ErrBusy is returned when another process works in the run's directory, on this machine or on one that shares it, or has
+// taken the run over from this one.
+var ErrBusy = claim.ErrBusy
 
 // Runner runs recipes. It keeps the data and the compiled programs of the last run for the next one that can use them.
 type Runner struct {
@@ -89,26 +88,49 @@ func (r *Runner) Run(ctx context.Context, recipe record.Recipe) (*record.Record,
 		r.Progress = progress.New(io.Discard, progress.Quiet)
 	}
 	dir := record.Dir(r.Dir, recipe)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	lock := flock.New(filepath.Join(dir, lockFile))
-	if locked, err := lock.TryLock(); err != nil {
-		return nil, fmt.Errorf("cannot lock %s: %w", dir, err)
-	} else if !locked {
-		return nil, fmt.Errorf("%s: %w: wait for it, or choose another directory", dir, ErrBusy)
-	}
-	defer lock.Unlock()
 	old, err := existing(dir, recipe)
 	if err != nil {
 		return nil, err
 	}
-	if old != nil && (old.Status == record.Completed || old.Status == record.Failed) {
-		r.Progress.Note(fmt.Sprintf("%s: already %s, kept (%s)", title(recipe), old.Status, dir))
-		return old, failure(old)
+	if old != nil && old.Ended() {
+		return r.keep(old, dir)
 	}
-	job := &job{Runner: r, recipe: recipe, dir: dir, record: old}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	claimed, err := claim.Acquire(ctx, dir, r.Progress.Note)
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("%s: %w", title(recipe), train.ErrInterrupted)
+	case errors.Is(err, ErrBusy):
+		return nil, fmt.Errorf("%s: %w: wait for it, or choose another directory", dir, err)
+	case err != nil:
+		return nil, err
+	}
+	defer claimed.Release()
+	if old, err = existing(dir, recipe); err != nil { // what it is now that nobody else changes it
+		return nil, err
+	}
+	if old != nil && old.Ended() {
+		return r.keep(old, dir)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-claimed.Lost():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	job := &job{Runner: r, recipe: recipe, dir: dir, claim: claimed, record: old}
 	return job.run(ctx)
+}
+
+// keep returns the record of a run that has ended before.
+func (r *Runner) keep(old *record.Record, dir string) (*record.Record, error) {
+	r.Progress.Note(fmt.Sprintf("%s: already %s, kept (%s)", title(old.Recipe), old.Status, dir))
+	return old, failure(old)
 }
 
 // RunAll runs an experiment's recipes in order, teachers first, and returns the records in that order. A run that fails by
@@ -141,17 +163,20 @@ func existing(dir string, recipe record.Recipe) (*record.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if field := differs(old.Recipe, recipe); field != "" {
+	if field := Differs(old.Recipe, recipe); field != "" {
 		return nil, fmt.Errorf("%s holds a run with another recipe (it differs in %s): choose another directory, "+
 			"or move this one away", dir, field)
 	}
 	return old, nil
 }
 
-// differs names the first field in which two recipes differ, or "". Labels do not change a run.
-func differs(a, b record.Recipe) string {
+// Differs names the first field in which two recipes' runs differ, or "". Labels do not change a run.
+func Differs(a, b record.Recipe) string {
 	a.Label, a.Tuning = b.Label, b.Tuning
 	fields := func(r record.Recipe) map[string]json.RawMessage {
+		if len(r.Schedule.Milestones) == 0 {
+			r.Schedule.Milestones = nil
+		}
 		text, _ := json.Marshal(r)
 		var m map[string]json.RawMessage
 		_ = json.Unmarshal(text, &m)

@@ -16,6 +16,7 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
+	"github.com/dhkd-lab/dhkd-go/dhkd/internal/claim"
 	"github.com/dhkd-lab/dhkd-go/dhkd/internal/progress"
 	"github.com/dhkd-lab/dhkd-go/dhkd/internal/tensorboard"
 	"github.com/dhkd-lab/dhkd-go/dhkd/train"
@@ -27,6 +28,7 @@ type job struct {
 	*Runner
 	recipe   record.Recipe
 	dir      string
+	claim    *claim.Claim
 	record   *record.Record // nil until set up, unless the run is continued
 	trainer  *train.Trainer
 	events   *tensorboard.Writer
@@ -178,10 +180,13 @@ func (j *job) afterEpoch(p *train.Progress) {
 	j.Progress.Epoch(j.update(p, e.Metrics))
 }
 
-// save stores the record and the checkpoint when it is time.
+// save stores the record and the checkpoint when it is time. A run that another process has taken over is left as it is.
 func (j *job) save(p *train.Progress, now bool) error {
 	if !now && len(p.Epochs) < j.recipe.Schedule.Epochs && time.Since(j.lastSave) < saveInterval {
 		return nil
+	}
+	if err := j.claim.Check(); err != nil {
+		return err
 	}
 	j.lastSave = time.Now()
 	if err := j.trainer.SaveCheckpoint(j.path(CheckpointFile), j.key(), p); err != nil {
@@ -259,7 +264,7 @@ func (j *job) finish(p *train.Progress, err error) (*record.Record, error) {
 // saveEnd saves in an order in which each file, once there, says the truth: the checkpoint goes when nothing needs it
 // any more.
 func (j *job) saveEnd() error {
-	if err := j.events.Sync(); err != nil {
+	if err := errors.Join(j.claim.Check(), j.events.Sync()); err != nil {
 		return err
 	}
 	if j.record.Status == record.Completed {

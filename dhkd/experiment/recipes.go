@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
 	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
@@ -48,16 +49,14 @@ func Open(nameOrPath string) (*record.Experiment, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := record.Names{Models: zoo.Names(), Methods: distill.Names(), Teachers: map[string]string{}}
+	known := names()
+	known.Teachers = map[string]string{}
 	published, err := teachers.List()
 	if err != nil {
 		return nil, err
 	}
 	for _, t := range published {
 		known.Teachers[t.Reference] = t.Model
-	}
-	for _, info := range dataset.List() {
-		known.Datasets = append(known.Datasets, info.Name)
 	}
 	e, err := known.ParseExperiment(nameOrPath, data)
 	if err != nil {
@@ -70,3 +69,20 @@ func Open(nameOrPath string) (*record.Experiment, error) {
 	}
 	return e, nil
 }
+
+// Check says what is wrong with a recipe, names of data sets, models and methods included, or nil.
+func Check(r record.Recipe) error {
+	if err := names().Validate(r); err != nil {
+		return err
+	}
+	return checkMethod(r)
+}
+
+// names are those of data sets, models and methods.
+var names = sync.OnceValue(func() record.Names {
+	known := record.Names{Models: zoo.Names(), Methods: distill.Names()}
+	for _, info := range dataset.List() {
+		known.Datasets = append(known.Datasets, info.Name)
+	}
+	return known
+})

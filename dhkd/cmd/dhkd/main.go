@@ -24,6 +24,7 @@ type cli struct {
 	Train    trainCmd    `cmd:"" help:"Train a teacher, or a student without one."`
 	Distill  distillCmd  `cmd:"" help:"Train a student with a teacher."`
 	Tune     tuneCmd     `cmd:"" help:"Find learning rates on held-out training images."`
+	Sweep    sweepCmd    `cmd:"" help:"Make many runs: grids of recipes, seeds and values, on one machine or a cluster."`
 	Evaluate evaluateCmd `cmd:"" help:"Evaluate a trained network."`
 	Analyse  analyseCmd  `cmd:"" help:"Look into trained networks: collapse, logits, features."`
 	Report   reportCmd   `cmd:"" help:"Make the report and the figures of a directory of records."`

@@ -69,7 +69,23 @@ func (r *Record) Save(path string) error {
 // LoadDir loads every record under dir, ordered by experiment, profile, name and seed. Files that cannot be used are
 // not among the records; there is an error for each.
 func LoadDir(dir string) ([]*Record, []error) {
+	files, errs := LoadFiles(dir)
 	var records []*Record
+	for _, f := range files {
+		records = append(records, f.Record)
+	}
+	return records, errs
+}
+
+// File is a record and where it was found.
+type File struct {
+	Path   string
+	Record *Record
+}
+
+// LoadFiles is [LoadDir] that says where the records lie.
+func LoadFiles(dir string) ([]File, []error) {
+	var files []File
 	var errs []error
 	from := map[string]string{} // the file of a run, by its place
 	walk := func(path string, entry fs.DirEntry, err error) error {
@@ -93,15 +109,15 @@ func LoadDir(dir string) ([]*Record, []error) {
 			return nil
 		}
 		from[Dir("", r.Recipe)] = path
-		records = append(records, r)
+		files = append(files, File{path, r})
 		return nil
 	}
 	root := filepath.Clean(dir) + string(filepath.Separator) // so that dir can be a link
 	if err := filepath.WalkDir(root, walk); err != nil {
 		errs = append(errs, fmt.Errorf("cannot look for records: %w", err))
 	}
-	slices.SortStableFunc(records, compare)
-	return records, errs
+	slices.SortStableFunc(files, func(a, b File) int { return compare(a.Record, b.Record) })
+	return files, errs
 }
 
 // decode reads a record from JSON and checks it.

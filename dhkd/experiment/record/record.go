@@ -50,6 +50,9 @@ type Record struct {
 	Best            int     `json:"best_epoch"` // the first epoch of the best student/test_top1, from 1; 0 = none
 }
 
+// Ended says whether the run is over: completed or failed.
+func (r *Record) Ended() bool { return r.Status == Completed || r.Status == Failed }
+
 // Epoch is one pass over the training images.
 type Epoch struct {
 	Epoch        int     `json:"epoch"` // from 1

@@ -41,8 +41,11 @@ var fileName = regexp.MustCompile(`^[a-z0-9][a-z0-9._+-]{0,99}$`)
 type problem struct{ path, message string }
 
 // Validate says which field of the recipe has a value that no run could use, by its path in YAML, or nil.
-func (r Recipe) Validate() error {
-	if p := r.check(Names{}); p != nil {
+func (r Recipe) Validate() error { return Names{}.Validate(r) }
+
+// Validate is [Recipe.Validate] that also refuses names of data sets, models and methods that are not listed.
+func (n Names) Validate(r Recipe) error {
+	if p := r.check(n); p != nil {
 		return fmt.Errorf("%s: %s", p.path, p.message)
 	}
 	return nil

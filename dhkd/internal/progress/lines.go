@@ -51,7 +51,8 @@ type jsonLines struct {
 	last time.Time // of the last step that was written
 }
 
-type event struct {
+// Event is a line of the mode [JSON].
+type Event struct {
 	Event           string         `json:"event"`
 	Message         string         `json:"message,omitempty"`
 	Run             string         `json:"run,omitempty"`
@@ -67,9 +68,9 @@ type event struct {
 	Metrics         record.Metrics `json:"metrics,omitempty"`
 }
 
-func (j *jsonLines) Start(title string)  { j.write(event{Event: "start", Message: title}) }
-func (j *jsonLines) Note(message string) { j.write(event{Event: "note", Message: message}) }
-func (j *jsonLines) Done(message string) { j.write(event{Event: "done", Message: message}) }
+func (j *jsonLines) Start(title string)  { j.write(Event{Event: "start", Message: title}) }
+func (j *jsonLines) Note(message string) { j.write(Event{Event: "note", Message: message}) }
+func (j *jsonLines) Done(message string) { j.write(Event{Event: "done", Message: message}) }
 func (j *jsonLines) Epoch(u Update)      { j.update("epoch", u) }
 
 func (j *jsonLines) Step(u Update) {
@@ -80,12 +81,12 @@ func (j *jsonLines) Step(u Update) {
 }
 
 func (j *jsonLines) update(name string, u Update) {
-	j.write(event{Event: name, Run: u.Run, Phase: u.Phase, Epoch: u.Epoch, Epochs: u.Epochs, Step: u.Step, Steps: u.Steps,
+	j.write(Event{Event: name, Run: u.Run, Phase: u.Phase, Epoch: u.Epoch, Epochs: u.Epochs, Step: u.Step, Steps: u.Steps,
 		ImagesPerSecond: finite(u.ImagesPerSecond), LearningRate: finite(u.LearningRate),
 		Elapsed: u.Elapsed.Seconds(), ETA: u.ETA.Seconds(), Metrics: u.Metrics})
 }
 
-func (j *jsonLines) write(e event) {
+func (j *jsonLines) write(e Event) {
 	line, err := json.Marshal(e)
 	if err != nil { // no value of an event can cause it
 		return

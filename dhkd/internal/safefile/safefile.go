@@ -3,8 +3,10 @@ package safefile
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,7 +15,27 @@ import (
 // Write makes or replaces the file at path with what write produces, creating its directory when missing. The content goes
 // to a temporary file beside it, is synced, and then renamed: a crash, a full disk or an error of write leaves the old file
 // as it was. The error names the file.
-func Write(path string, write func(io.Writer) error) (err error) {
+func Write(path string, write func(io.Writer) error) error {
+	return put(path, write, os.Rename)
+}
+
+// Create is [Write] for a file that must not be there yet: the error is fs.ErrExist if it is, also where another process has
+// just made it. A file system without hard links leaves a moment in which two processes may both succeed.
+func Create(path string, write func(io.Writer) error) error {
+	return put(path, write, func(temporary, path string) error {
+		err := os.Link(temporary, path)
+		if err == nil {
+			return os.Remove(temporary)
+		}
+		if _, statErr := os.Lstat(path); errors.Is(err, fs.ErrExist) || statErr == nil {
+			return fs.ErrExist
+		}
+		return os.Rename(temporary, path)
+	})
+}
+
+// put writes a temporary file and gives it its name by place.
+func put(path string, write func(io.Writer) error, place func(temporary, path string) error) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("cannot write %s (nothing was changed): %w", path, err)
@@ -49,7 +71,7 @@ func Write(path string, write func(io.Writer) error) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := place(f.Name(), path); err != nil {
 		return err
 	}
 	return syncDir(dir)

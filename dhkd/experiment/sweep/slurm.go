@@ -1,0 +1,310 @@
+package sweep
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dhkd-lab/dhkd-go/dhkd/internal/safefile"
+)
+
+// Slurm has the runs of a plan made by array jobs of the batch system Slurm, a task for each run that is not done: one
+// job for the teachers, and one after it for those who learn from them. A task that is preempted, whose node fails or
+// whose time is over goes back into the queue, and the run goes on from where it was.
+type Slurm struct {
+	Dir     string // of the sweep: a path that is the same on all nodes
+	Plan    *Plan
+	Command []string // that makes the run whose ID follows, by [One]
+
+	Limit     int    // tasks at once; 0 = as many as there are
+	Partition string // "" = Slurm's own
+	Time      string // limit of a task, as Slurm writes it, "2:00:00"; "" = the partition's
+	GPUs      int    // of a task
+	CPUs      int    // of a task; 0 = Slurm's own
+	Memory    string // of a task, as Slurm writes it, "8G"; "" = Slurm's own
+	Options   []string
+	ArraySize int // of a job, at most; 0 = what this Slurm allows
+}
+
+// warning is how many seconds before its time is over a task is told to save and to go back into the queue.
+const warning = 120
+
+// Job is an array job.
+type Job struct {
+	ID     string   `json:"id"`              // Slurm's
+	Script string   `json:"script"`          // file name
+	Runs   []string `json:"runs"`            // IDs, a task each
+	After  []string `json:"after,omitempty"` // jobs that come first
+	text   string
+	level  int
+}
+
+// Text is the job's script.
+func (j Job) Text() string { return j.text }
+
+// jobsFile and its scripts are in slurm/N of the sweep's directory, where N counts submissions.
+const jobsFile = "jobs.json"
+
+// Jobs are the jobs of the runs that are not done, for a submission whose files are in dir. Runs that another process
+// works on, and those that learn from them, are left out.
+func (s *Slurm) Jobs(all []Status, dir string) []Job {
+	level := map[string]int{} // of those that are not done, from 1
+	out := map[string]bool{}
+	var levels [][]string
+	for _, status := range all {
+		run := status.Run
+		if status.State == Running || out[run.After] {
+			out[run.ID] = true
+		}
+		if status.State.final() || out[run.ID] {
+			continue
+		}
+		n := level[run.After] + 1
+		level[run.ID] = n
+		if n > len(levels) {
+			levels = append(levels, nil)
+		}
+		levels[n-1] = append(levels[n-1], run.ID)
+	}
+	var jobs []Job
+	for n, runs := range levels {
+		for chunk := range slices.Chunk(runs, max(1, s.ArraySize)) {
+			j := Job{Script: fmt.Sprintf("job%d.sh", len(jobs)), Runs: chunk, level: n}
+			j.text = s.script(j, dir)
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs
+}
+
+// Submit writes the scripts and submits the jobs of all runs that are not done. Where there are none, no job is the
+// result.
+func (s *Slurm) Submit(ctx context.Context, all []Status) (jobs []Job, dir string, err error) {
+	if s.ArraySize == 0 {
+		s.ArraySize = arraySize(ctx)
+	}
+	if jobs = s.Jobs(all, ""); len(jobs) == 0 {
+		return nil, "", nil
+	}
+	if dir, err = s.submission(); err != nil {
+		return nil, "", err
+	}
+	jobs = s.Jobs(all, dir)
+	for i := range jobs {
+		j := &jobs[i]
+		path := filepath.Join(dir, j.Script)
+		if err := errors.Join(write(path, j.text), write(tasks(path), strings.Join(j.Runs, "\n")+"\n")); err != nil {
+			return jobs[:i], dir, err
+		}
+		for _, before := range jobs[:i] {
+			if before.level < j.level {
+				j.After = append(j.After, before.ID)
+			}
+		}
+		if j.ID, err = command(ctx, "sbatch", append(s.dependency(*j), path)...); err != nil {
+			return jobs[:i], dir, err
+		}
+		j.ID, _, _ = strings.Cut(j.ID, ";") // a cluster's name may follow
+		text, err := json.MarshalIndent(jobs[:i+1], "", " ")
+		if err == nil {
+			err = write(filepath.Join(dir, jobsFile), string(text)+"\n")
+		}
+		if err != nil {
+			return jobs[:i+1], dir, fmt.Errorf("job %s was submitted, but: %w", j.ID, err)
+		}
+	}
+	return jobs, dir, nil
+}
+
+// dependency are the options of sbatch that no script can hold: what it prints, and which jobs come first, however they
+// end, since a teacher that failed does not concern the students of another.
+func (s *Slurm) dependency(j Job) []string {
+	args := []string{"--parsable"}
+	if len(j.After) > 0 {
+		args = append(args, "--dependency=afterany:"+strings.Join(j.After, ":"))
+	}
+	return args
+}
+
+// submission makes the directory of a new submission.
+func (s *Slurm) submission() (string, error) {
+	for i := 1; ; i++ {
+		dir := filepath.Join(s.Dir, "slurm", strconv.Itoa(i))
+		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+			return "", err
+		}
+		if err := os.Mkdir(dir, 0o755); err == nil {
+			return filepath.Abs(dir)
+		} else if !errors.Is(err, fs.ErrExist) {
+			return "", err
+		}
+	}
+}
+
+// script is a job's script.
+func (s *Slurm) script(j Job, dir string) string {
+	array := fmt.Sprintf("0-%d", len(j.Runs)-1)
+	if s.Limit > 0 {
+		array += fmt.Sprintf("%%%d", s.Limit)
+	}
+	options := []string{"--job-name=" + s.Plan.Name, "--array=" + array, "--output=" + filepath.Join(dir, "%A_%a.log"),
+		"--open-mode=append", "--requeue", "--ntasks=1", fmt.Sprintf("--signal=B:USR1@%d", warning)}
+	for _, o := range []struct {
+		format string
+		value  any
+		given  bool
+	}{
+		{"--partition=%v", s.Partition, s.Partition != ""}, {"--time=%v", s.Time, s.Time != ""},
+		{"--gpus-per-task=%v", s.GPUs, s.GPUs > 0}, {"--cpus-per-task=%v", s.CPUs, s.CPUs > 0}, {"--mem=%v", s.Memory, s.Memory != ""},
+	} {
+		if o.given {
+			options = append(options, fmt.Sprintf(o.format, o.value))
+		}
+	}
+	var text strings.Builder
+	text.WriteString("#!/bin/bash\n")
+	for _, option := range append(options, s.Options...) {
+		fmt.Fprintf(&text, "#SBATCH %s\n", option)
+	}
+	var words []string
+	for _, word := range s.Command {
+		words = append(words, quote(word))
+	}
+	fmt.Fprintf(&text, `
+run=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" %s)
+[ -n "$run" ] || { echo "no run for task $SLURM_ARRAY_TASK_ID" >&2; exit 2; }
+%s "$run" &
+child=$!
+
+# SIGTERM comes when the task is preempted, requeued or cancelled, SIGUSR1 (to this script alone) before its time is over. The
+# run saves and ends. In the last case nobody but this script puts it back into the queue.
+trap 'signalled=1; kill -TERM "$child" 2>/dev/null' TERM
+trap 'signalled=1 over=1; kill -TERM "$child" 2>/dev/null' USR1
+code=0 over=
+while :; do
+	signalled=
+	wait "$child"
+	status=$?
+	[ "$status" = 127 ] || code=$status # 127: it was waited for before the signal came
+	[ -n "$signalled" ] || break
+done
+[ -z "$over" ] || [ "$code" != 130 ] || scontrol requeue "$SLURM_JOB_ID"
+exit "$code"
+`, quote(tasks(filepath.Join(dir, j.Script))), strings.Join(words, " "))
+	return text.String()
+}
+
+// tasks is the file with the runs of a script's tasks, a line each.
+func tasks(script string) string { return strings.TrimSuffix(script, ".sh") + ".tasks" }
+
+func quote(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
+
+func write(path, text string) error {
+	return safefile.Write(path, func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
+}
+
+// arraySize is how many tasks this Slurm allows a job.
+func arraySize(ctx context.Context) int {
+	text, err := command(ctx, "scontrol", "show", "config")
+	if err == nil {
+		for line := range strings.Lines(text) {
+			if key, value, ok := strings.Cut(line, "="); ok && strings.TrimSpace(key) == "MaxArraySize" {
+				if n, err := strconv.Atoi(strings.TrimSpace(value)); err == nil && n > 1 {
+					return n - 1
+				}
+			}
+		}
+	}
+	return 1000 // one less than the value that it has unless set
+}
+
+// Queue are the numbers of tasks of a sweep's jobs that are in Slurm's queue, by Slurm's name of their state, RUNNING
+// or PENDING. It is nil where nothing was submitted.
+func Queue(ctx context.Context, dir string) (map[string]int, error) {
+	jobs, err := submitted(dir)
+	if err != nil || len(jobs) == 0 {
+		return nil, err
+	}
+	text, err := command(ctx, "squeue", "--noheader", "--array", "--format=%F %T", "--jobs="+strings.Join(jobs, ","))
+	if err != nil && strings.Contains(err.Error(), "Invalid job id") { // of one that has been forgotten
+		text, err = "", nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	queue := map[string]int{}
+	for line := range strings.Lines(text) {
+		if fields := strings.Fields(line); len(fields) == 2 && slices.Contains(jobs, fields[0]) {
+			queue[fields[1]]++
+		}
+	}
+	return queue, nil
+}
+
+// Ended are the numbers of a sweep's tasks that have ended, by Slurm's name of their state, TIMEOUT or OUT_OF_MEMORY,
+// where Slurm keeps accounts.
+func Ended(ctx context.Context, dir string) (map[string]int, error) {
+	jobs, err := submitted(dir)
+	if err != nil || len(jobs) == 0 {
+		return nil, err
+	}
+	text, err := command(ctx, "sacct", "--noheader", "--allocations", "--parsable2", "--format=JobID,State", "--jobs="+strings.Join(jobs, ","))
+	if err != nil {
+		return nil, err
+	}
+	states := map[string]int{}
+	for line := range strings.Lines(text) {
+		_, state, ok := strings.Cut(strings.TrimSpace(line), "|")
+		state, _, _ = strings.Cut(state, " ") // "CANCELLED by 0"
+		if ok && state != "RUNNING" && state != "PENDING" && state != "REQUEUED" {
+			states[state]++
+		}
+	}
+	return states, nil
+}
+
+// submitted are the IDs of a sweep's jobs.
+func submitted(dir string) (ids []string, err error) {
+	files, err := filepath.Glob(filepath.Join(dir, "slurm", "*", jobsFile))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range files {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		var jobs []Job
+		if err := json.Unmarshal(data, &jobs); err != nil {
+			return nil, fmt.Errorf("%s: %w; move it away if its jobs have ended", path, err)
+		}
+		for _, j := range jobs {
+			if !slices.Contains(ids, j.ID) {
+				ids = append(ids, j.ID)
+			}
+		}
+	}
+	return ids, nil
+}
+
+// command runs one of Slurm's programs and returns what it prints.
+func command(ctx context.Context, name string, args ...string) (string, error) {
+	var stderr bytes.Buffer
+	c := exec.CommandContext(ctx, name, args...)
+	c.Stderr = &stderr
+	out, err := c.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", name, err, strings.Join(strings.Fields(stderr.String()), " "))
+	}
+	return strings.TrimSpace(string(out)), nil
+}
