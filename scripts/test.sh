@@ -97,7 +97,7 @@ go_test() {
 notebook() {
 	[ -x .venv/bin/python ] || { echo "the notebooks' environment is missing, see jupyter"; return $skipped; }
 	.venv/bin/python notebooks/sync.py --check && go_test -run "Notebooks|Lint|Stamp" ./dhkd/internal/jupyter &&
-		.venv/bin/python notebooks/run.py --quiet --jobs 2 notebooks/[0-9]*.md
+		.venv/bin/python notebooks/run.py --check --quiet --jobs 2 --env DHKD_PROFILE=smoke notebooks/[0-9]*.md
 }
 
 report() { go_test -run 'InABrowser|TestOpen' ./dhkd/experiment/report ./dhkd/internal/browsertest; }

@@ -175,7 +175,7 @@ async function runAll (page, url, name, timeout) {
 // sliders runs for as long as somebody moves them.
 async function moveSliders (page, moved) {
   const picture = id => page.evaluate(id => document.getElementById(id)?.closest('.jp-Cell')
-    .querySelector('.jp-OutputArea svg')?.outerHTML, id)
+    .querySelector('.nb-picture')?.innerHTML, id)
   const sliders = page.locator('.jp-Notebook .jp-OutputArea input[type=range]')
   for (const id of await sliders.evaluateAll(all => all.map(slider => slider.id))) {
     const before = await picture(id)

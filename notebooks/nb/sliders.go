@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	browserWait = 10 * time.Second // for a browser to answer that it has the sliders
+	browserWait = 15 * time.Second // for a browser to answer that it has the sliders
 	slidersIdle = 30 * time.Second // without a movement, after which the cell ends
 )
 
@@ -78,7 +78,8 @@ func interact(draw func([]float64) (*plots.Figure, error), sliders []Slider, val
 	picture := gonbui.UniqueId()
 	redraw := func() {
 		svg := Must(Must(draw(values)).InlineSVG())
-		gonbui.UpdateHTML(picture, svg+"<p>"+html.EscapeString(describe(sliders, values))+"</p>")
+		gonbui.UpdateHTML(picture, fmt.Sprintf(`<div class="nb-picture">%s<p>%s</p></div>`, svg,
+			html.EscapeString(describe(sliders, values))))
 	}
 	redraw()
 	idle := time.NewTimer(slidersIdle)

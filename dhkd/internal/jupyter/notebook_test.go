@@ -41,6 +41,13 @@ func TestNotebooksAreClean(t *testing.T) {
 			for _, problem := range lint(data, string(md)) {
 				t.Error(problem)
 			}
+			problems, note := checkStamp(checkout, strings.TrimSuffix(filepath.Base(path), ".ipynb"), data)
+			for _, problem := range problems {
+				t.Error(problem)
+			}
+			if note != "" {
+				t.Log(note)
+			}
 		})
 	}
 }
@@ -227,6 +234,9 @@ func TestLint(t *testing.T) {
 		}
 		return string(data)
 	}
+	shown := func(kind, content string) []any {
+		return []any{map[string]any{"output_type": "display_data", "data": map[string]string{kind: content}}}
+	}
 	good := notebook(func(map[string]any) {})
 	const md = "# Title\n\n```go\n!echo a \\\n  b\nimport \"fmt\"\n\n%% --steps=3\nfmt.Println(1)\n```\n"
 	tests := []struct{ name, data, want string }{
@@ -238,16 +248,18 @@ func TestLint(t *testing.T) {
 			c["outputs"] = []any{map[string]string{"output_type": "stream", "text": "at /tmp/gonb_1/main.go:3"}}
 		}), "a path of the machine that it ran on: /tmp/gonb_1"},
 		{"path in what is shown", notebook(func(c map[string]any) {
-			c["outputs"] = []any{map[string]any{"output_type": "display_data", "data": map[string]string{"text/html": "see /home/me/x"}}}
+			c["outputs"] = shown("text/html", "see /home/me/x")
 		}), "a path of the machine"},
 		{"picture that looks like a path", notebook(func(c map[string]any) {
-			c["outputs"] = []any{map[string]any{"output_type": "display_data", "data": map[string]string{"image/png": " /tmp/x"}}}
+			c["outputs"] = shown("image/png", " /tmp/x")
 		}), ""},
-		{"path in a cell", notebook(func(c map[string]any) { c["source"] = "%%\nos.Open(\"/root/x\")" }), "a path of one machine"},
+		{"path in a cell", notebook(func(c map[string]any) { c["source"] = "%%\nos.Open(\"/root/x\")" }),
+			"a path of one machine"},
 		{"failed command", notebook(func(c map[string]any) {
 			c["outputs"] = []any{map[string]string{"output_type": "stream", "text": "oh\nexit status 3\n"}}
 		}), "a command failed"},
-		{"foreign import", notebook(func(c map[string]any) { c["source"] = "import \"example.com/x\"" }), "imports example.com/x"},
+		{"foreign import", notebook(func(c map[string]any) { c["source"] = "import \"example.com/x\"" }),
+			"imports example.com/x"},
 		{"import of a module with a longer name", notebook(func(c map[string]any) {
 			c["source"] = "import (\n\t\"fmt\"\n\n\tg \"gonum.org/v1/plotting\"\n)"
 		}), "imports gonum.org/v1/plotting"},
