@@ -103,6 +103,47 @@ func TestVariability(t *testing.T) {
 	near(t, "nc1", m[record.NC1], 0.125, 1e-7)
 }
 
+// NC1 by its definition: the covariance within classes times the pseudo-inverse of that between them, where there are
+// fewer features than classes and where there are more.
+func TestVariabilityByDefinition(t *testing.T) {
+	for _, d := range []int{3, 8} {
+		l := noisy(9, d)
+		h, means := mat.NewDense(35, d, widen(l.Features)), mat.NewDense(5, d, nil)
+		for i, label := range l.Labels {
+			for k := range d {
+				means.Set(int(label), k, means.At(int(label), k)+h.At(i, k)/7)
+			}
+		}
+		for i, label := range l.Labels {
+			for k := range d {
+				h.Set(i, k, h.At(i, k)-means.At(int(label), k))
+			}
+		}
+		var within, between, inverse, product mat.Dense
+		within.Mul(h.T(), h)
+		within.Scale(1.0/35, &within)
+		m := centred(means)
+		var outer mat.SymDense
+		outer.SymOuterK(0.2, m.T())
+		var eigen mat.EigenSym
+		if !eigen.Factorize(&outer, true) {
+			t.Fatal("no eigenvectors")
+		}
+		var v mat.Dense
+		eigen.VectorsTo(&v)
+		reciprocal := mat.NewDense(d, d, nil)
+		for k, lambda := range eigen.Values(nil) {
+			if lambda > 1e-9 {
+				reciprocal.Set(k, k, 1/lambda)
+			}
+		}
+		between.Mul(&v, reciprocal)
+		inverse.Mul(&between, v.T())
+		product.Mul(&within, &inverse)
+		near(t, "nc1", collapse(t, l)[record.NC1], mat.Trace(&product)/5, 1e-9)
+	}
+}
+
 // Three centred means in the plane, (2, 0), (-1, 1), (-1, -1): lengths 2, r, r and cosines -1/r, -1/r, 0 with r =
 // sqrt(2).
 func TestGeometry(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
 	"github.com/dhkd-lab/dhkd-go/dhkd/device/devicetest"
+	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 )
 
@@ -155,5 +156,35 @@ func TestHeadLayersLeaveTraining(t *testing.T) {
 		if !w.Equal(got[name]) {
 			t.Errorf("%s differs", name)
 		}
+	}
+}
+
+// Where modules of a method predict, the student's own main head is not trained, and there is nothing to see of it.
+func TestHeadLayersOfPredictor(t *testing.T) {
+	c := newConfig(t, devicetest.Go(t).Backend, distill.Defaults("simkd"), dhkd.NoAuxHead, 0)
+	trainer := newTrainer(t, c)
+	if layers, err := trainer.HeadLayers(4); err != nil || len(layers) != 0 {
+		t.Errorf("%d layers, %v", len(layers), err)
+	}
+	network, err := trainer.Network()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := NewActivations(c.Backend, c.Data, network, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	err = a.Each(t.Context(), c.Data.Test, tinyTest, func(part Activation) error {
+		if len(part.Inputs) != 0 || len(part.Logits[record.MainHead]) != tinyTest*tinyClasses {
+			t.Errorf("%d inputs, %d logits", len(part.Inputs), len(part.Logits[record.MainHead]))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := a.Last(record.MainHead); err == nil {
+		t.Error("it has a last layer")
 	}
 }

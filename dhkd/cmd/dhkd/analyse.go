@@ -14,7 +14,8 @@ type analyseCmd struct {
 	Teacher string   `placeholder:"FILE" help:"Weights to compare with in place of the run's teacher; none = nothing."`
 	Probe   string   `placeholder:"NAME" help:"Train linear classifiers on the features on another data set: ${datasets}."`
 	Images  int      `placeholder:"N" help:"Training images to measure collapse on (default: 10000, or all)."`
-	Embed   int      `placeholder:"N" help:"Test images in the pictures (default: 1000, or all; -1 = no pictures)."`
+	Embed   int      `placeholder:"N" help:"Test images in the pictures (default: 1000, or all)."`
+	Plain   bool     `help:"No pictures: leave PCA and t-SNE out."`
 	Seed    uint64   `default:"1" placeholder:"N" help:"Seed of t-SNE."`
 	Data    string   `placeholder:"PATH" help:"Your own copy of the data: a directory or file."`
 	JSON    bool     `help:"Print each analysis as one line of JSON."`
@@ -38,6 +39,9 @@ Writes analysis.json beside the record of each run.
 // Run analyses.
 func (c *analyseCmd) Run(ctx context.Context, out output) error {
 	logf := out.logf(c.Quiet || c.JSON)
+	if c.Plain {
+		c.Embed = -1
+	}
 	var subjects []*experiment.Subject
 	for _, dir := range c.Runs {
 		s, err := experiment.OpenSubject(dir, experiment.AnalyseOptions{Teacher: c.Teacher, Probe: c.Probe,

@@ -41,7 +41,8 @@ const (
 	// NC2Gap is the mean distance of the cosines between M's rows from -1/(C-1); NC2ClassifierGap that of W's.
 	NC2Gap           = "nc2/gap"
 	NC2ClassifierGap = "nc2/classifier_gap"
-	// NC3 is the Frobenius norm of W/|W| - M/|M|, 0 to 2: how far the classifier is from the class means.
+	// NC3 is the Frobenius norm of W/|W| - M/|M|, 0 to 2: how far the classifier is from the class means. Its square
+	// is 2 - 2 cos of the angle between W and M, and is what some figures show under this name.
 	NC3 = "nc3"
 	// NC4 is the share of images, 0 to 1, whose nearest class mean is not the classifier's answer.
 	NC4 = "nc4"
