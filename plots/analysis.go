@@ -29,6 +29,14 @@ func resolveAnalyses(analyses []*record.Analysis, title string, o Options) (_ Op
 			return o, nil, "", fmt.Errorf("the analyses of runs %q and %q cannot be compared: their data or profiles differ",
 				Printable(first.Recipe.Name, 60), Printable(a.Recipe.Name, 60))
 		}
+		for _, l := range a.Logits {
+			for _, d := range []record.Distribution{l.All, l.Label, l.Offset} {
+				if low, high := d.Quantiles[0], d.Quantiles[len(d.Quantiles)-1]; !drawable(low) || !drawable(high) {
+					return o, nil, "", fmt.Errorf("analysis of run %q: its logits reach from %g to %g, which no figure shows",
+						Printable(a.Recipe.Name, 60), low, high)
+				}
+			}
+		}
 		titles = append(titles, labelOf(a.Recipe))
 	}
 	for i, a := range analyses {

@@ -147,7 +147,7 @@ func (s Series) add(ch *chart, style draw.LineStyle) (cut bool) {
 	}
 	for i, x := range s.X {
 		y := s.Y[i]
-		if !finite(x) || !finite(y) || math.Abs(y) > overflow || ch.y.log && y < leastOfLog {
+		if !drawable(x) || !drawable(y) || ch.y.log && y < leastOfLog {
 			if n := len(current.points); n > 0 && math.IsInf(y, 0) {
 				ch.crosses = append(ch.crosses, current.points[n-1])
 				cut = true
@@ -167,6 +167,9 @@ func (s Series) add(ch *chart, style draw.LineStyle) (cut bool) {
 	end()
 	return cut
 }
+
+// drawable values fit on an axis beside others.
+func drawable(v float64) bool { return math.Abs(v) <= overflow }
 
 // alt says where each line starts and ends.
 func (of Chart) alt() string {

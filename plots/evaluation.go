@@ -66,7 +66,7 @@ func newLabels(names []string, row, largest vg.Length) labels {
 	const smallest = 5.2 // points
 	size := min(largest, max(smallest, row*0.9))
 	return labels{names: names, style: textStyle(size, false, ink), limit: size * 13,
-		every: int(math.Ceil(float64(size / (row * 1.05))))}
+		every: max(1, int(math.Ceil(float64(size/(row*1.05)))))}
 }
 
 // text is the k-th name, if it stands in the i-th row, or empty.

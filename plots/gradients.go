@@ -274,7 +274,7 @@ func (run *Run) byEpoch(value func(*record.Gradients) (v, spread float64, ok boo
 			if epoch > len(r.Epochs) {
 				continue
 			}
-			if v, sd, ok := value(r.Epochs[epoch-1].Gradients); ok {
+			if v, sd, ok := value(r.Epochs[epoch-1].Gradients); ok && drawable(v) && drawable(sd) {
 				values = append(values, v)
 				within += sd * sd
 				spread = spread || sd > 0

@@ -31,9 +31,14 @@ func LogitDifferences(analyses []*record.Analysis, head string, centred bool, o 
 		h := &heat{aspect: 1, xLabel: "class of the logit", yLabel: "true class"}
 		sum, n := 0.0, 0
 		for label := range teacher.Map {
-			row := differences(teacher.Map[label], student.Map[label], centred)
+			row := differences(teacher.Map[label], student.Map[label], len(teacher.Map), centred)
 			for _, v := range row {
-				if !math.IsNaN(v) {
+				switch {
+				case math.IsNaN(v): // there is no image of that label
+				case !drawable(v):
+					return nil, fmt.Errorf("analysis of run %q: mean logits are %g apart, which no figure shows",
+						Printable(a.Recipe.Name, 60), v)
+				default:
 					sizes = append(sizes, math.Abs(v))
 					sum += math.Abs(v)
 					n++
@@ -75,9 +80,8 @@ func teacherFirst(logits []record.Logits) []record.Logits {
 	return logits
 }
 
-// differences are a row of mean logits less another; without images of that label they are NaN.
-func differences(a, b []float64, centred bool) []float64 {
-	n := max(len(a), len(b))
+// differences are a row of n mean logits less another; without images of that label they are NaN.
+func differences(a, b []float64, n int, centred bool) []float64 {
 	row := make([]float64, n)
 	shift := 0.0
 	for j := range row {
