@@ -85,6 +85,18 @@ func dhkdCompile(args *C.compile_args) *C.PJRT_Error {
 	if p == nil {
 		return C.dhkd_compile(args)
 	}
+	if marked := markDonors(view(program.code, program.code_size)); marked != nil {
+		changed := (*C.program)(C.malloc(C.sizeof_program)) // no Go pointer may be in C's memory
+		*changed = *program
+		changed.code, changed.code_size = (*C.char)(C.CBytes(marked)), C.size_t(len(marked))
+		args.program = changed
+		defer func(whole *C.program) {
+			args.program = whole
+			C.free(unsafe.Pointer(changed.code))
+			C.free(unsafe.Pointer(changed))
+		}(program)
+		program = changed
+	}
 	counted.programs.Add(1)
 	counted.bytes.Add(int64(program.code_size))
 	if p.dir == "" {

@@ -6,6 +6,7 @@ import (
 	"github.com/gomlx/gomlx/support/exceptions"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd"
+	"github.com/dhkd-lab/dhkd-go/dhkd/device"
 	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
 	"github.com/dhkd-lab/dhkd-go/dhkd/nn"
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
@@ -18,6 +19,8 @@ const (
 	methodScope   = "method" // the method's own modules
 	momentumScope = "momentum"
 )
+
+func init() { device.DonateVariables(studentScope, methodScope, momentumScope) }
 
 // methodPrefix stands before the names of the momenta of the method's parameters.
 const methodPrefix = methodScope + "."

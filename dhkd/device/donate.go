@@ -1,0 +1,38 @@
+package device
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+	"sync/atomic"
+)
+
+// donors matches a parameter of a program that is a variable of the scopes given to [DonateVariables].
+var donors atomic.Pointer[regexp.Regexp]
+
+// DonateVariables says in which top-level scopes of a model's store the variables are that programs replace. GoMLX gives their
+// memory to the program that does, but go-xla does not tell XLA that results may take it: so each step would have all
+// variables twice. With this programs for the CPU under Linux that are compiled from then on put new values in place of
+// old ones. A program that only reads such a variable leaves it as it is.
+func DonateVariables(scopes ...string) {
+	for i, scope := range scopes {
+		scopes[i] = regexp.QuoteMeta(scope)
+	}
+	// go-xla writes a variable's path "/scope/name" as an identifier.
+	donors.Store(regexp.MustCompile(`(%_(?:` + strings.Join(scopes, "|") + `)_\w+: tensor<[^>]*>)`))
+}
+
+// markDonors returns the StableHLO text with the variables marked whose memory results may take, or nil if there are none.
+func markDonors(code []byte) []byte {
+	pattern, signature := donors.Load(), []byte("func.func @main(")
+	start := bytes.Index(code, signature)
+	if pattern == nil || start < 0 {
+		return nil
+	}
+	end := start + bytes.IndexByte(code[start:], '\n')
+	if end < start || !pattern.Match(code[start:end]) {
+		return nil
+	}
+	line := pattern.ReplaceAll(code[start:end], []byte("$1 {jax.buffer_donor = true}"))
+	return bytes.Join([][]byte{code[:start], line, code[end:]}, nil)
+}

@@ -1,0 +1,27 @@
+package device
+
+import (
+	"testing"
+)
+
+func TestMarkDonors(t *testing.T) {
+	before := donors.Load()
+	defer donors.Store(before)
+	const code = "module @m {\n  func.func @main(%arg0: tensor<4xf32>, %_own_w: tensor<2x3xf32>, %_own2_w: tensor<f32>, " +
+		"%_owned: tensor<f32>) -> (tensor<f32>) {\n    %0 = add %_own_w: tensor<f32>\n}"
+	donors.Store(nil)
+	if got := markDonors([]byte(code)); got != nil {
+		t.Errorf("without scopes: %s", got)
+	}
+	DonateVariables("other", "own")
+	const want = "module @m {\n  func.func @main(%arg0: tensor<4xf32>, %_own_w: tensor<2x3xf32> {jax.buffer_donor = true}, " +
+		"%_own2_w: tensor<f32>, %_owned: tensor<f32>) -> (tensor<f32>) {\n    %0 = add %_own_w: tensor<f32>\n}"
+	if got := string(markDonors([]byte(code))); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	for _, other := range []string{"", "func.func @main(", "func.func @main(%_other: tensor<f32>)\n"} {
+		if got := markDonors([]byte(other)); got != nil {
+			t.Errorf("%q: %s", other, got)
+		}
+	}
+}
