@@ -30,7 +30,8 @@ func Growth(g *record.Growth, o Options) (*Figure, error) {
 	if g.Note != "" {
 		caption += " " + g.Note + "."
 	}
-	f := newFrame(o, "Both axes are logarithmic. Dotted: proportional. In brackets: the exponent fitted to all points.", caption, keys...)
+	f := newFrame(o, "Time of all cores. Both axes are logarithmic. Dotted: proportional. In brackets: the exponent fitted to "+
+		"all points.", caption, keys...)
 	var tiles []tile
 	for _, p := range panels {
 		tiles = append(tiles, tile{p.title, p.plot()})
@@ -57,7 +58,8 @@ type growthLine struct {
 func growthPanels(g *record.Growth) (panels []*growthPanel, keys []key) {
 	colours := 0
 	compiled := &growthPanel{title: "Compilation of DHKD's aligned step", x: "nodes of the graph", y: "CPU s"}
-	depths, others := growthLine{style: draw.LineStyle{Color: palette["dhkd"], Width: 1.5}}, growthLine{style: draw.LineStyle{Color: rule}}
+	depths := growthLine{style: draw.LineStyle{Color: palette["dhkd"], Width: 1.5}}
+	others := growthLine{style: draw.LineStyle{Color: rule}}
 	for _, c := range g.Compiled {
 		at := plotter.XY{X: float64(c.Nodes), Y: c.Spent()}
 		if c.Depth > 0 {
@@ -68,17 +70,19 @@ func growthPanels(g *record.Growth) (panels []*growthPanel, keys []key) {
 	}
 	if compiled.add(others, depths) {
 		panels = append(panels, compiled)
-		keys = append(keys, key{label: "resnets by depth" + exponent(g, "by depth: CPU seconds to compile, by nodes"), line: depths.style},
-			key{label: "all pairs" + exponent(g, "all steps: CPU seconds to compile, by nodes"), line: draw.LineStyle{Color: rule, Width: 4}})
+		keys = append(keys,
+			key{label: "resnets by depth" + exponent(g, "by depth: CPU seconds to compile, by nodes"), line: depths.style},
+			key{label: "all pairs" + exponent(g, "all steps: CPU seconds to compile, by nodes"),
+				line: draw.LineStyle{Color: rule, Width: 4}})
 	}
-	networks := &growthPanel{title: "Networks' steps", x: "images of a batch", y: "ms"}
-	layers := &growthPanel{title: "Layers, forward and backward", x: "images of a batch", y: "ms"}
-	work := &growthPanel{title: "Networks' steps at all batches", x: "billions of multiply-adds", y: "ms"}
+	networks := &growthPanel{title: "Networks' steps", x: "images of a batch", y: "CPU ms"}
+	layers := &growthPanel{title: "Layers, forward and backward", x: "images of a batch", y: "CPU ms"}
+	work := &growthPanel{title: "Networks' steps at all batches", x: "billions of multiply-adds", y: "CPU ms"}
 	for _, s := range g.Series() {
 		line, byWork := growthLine{}, growthLine{}
 		for _, t := range s.Points {
-			line.points = append(line.points, plotter.XY{X: s.X(t), Y: t.Median()})
-			byWork.points = append(byWork.points, plotter.XY{X: t.Work / 1e9, Y: t.Median()})
+			line.points = append(line.points, plotter.XY{X: s.X(t), Y: t.Spent()})
+			byWork.points = append(byWork.points, plotter.XY{X: t.Work / 1e9, Y: t.Spent()})
 		}
 		if s.By != "batch" || len(line.points) < 2 {
 			continue
@@ -93,7 +97,7 @@ func growthPanels(g *record.Growth) (panels []*growthPanel, keys []key) {
 			networks.add(line)
 			work.add(byWork)
 		}
-		keys = append(keys, key{label: s.Name + exponent(g, s.Name+": ms by batch"), line: line.style})
+		keys = append(keys, key{label: s.Name + exponent(g, s.Name+": CPU ms by batch"), line: line.style})
 	}
 	for _, p := range []*growthPanel{networks, layers, work} {
 		if len(p.lines) > 0 {

@@ -4,7 +4,7 @@
 #   scripts/gpu.sh [--dry-run] [--quick] [FOLDER]        FOLDER: gpu-records/ and the date by default
 #
 # It sets up the CUDA plugin and the peers' packages, checks the numbers, runs every case of the bench, how steps grow,
-# precisions, and the comparison of methods in the setting m. Each part leaves its output in FOLDER/NAME.log and its records
+# precisions, and the comparison of methods in the setting m. Each part leaves its output in FOLDER/NAME.log, and records
 # beside it; a part that fails is named at the end, and the others go on. --quick takes two cases and no comparison.
 # --dry-run prints the commands and runs nothing.
 #

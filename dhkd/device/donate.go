@@ -10,10 +10,10 @@ import (
 // donors matches a parameter of a program that is a variable of the scopes given to [DonateVariables].
 var donors atomic.Pointer[regexp.Regexp]
 
-// DonateVariables says in which top-level scopes of a model's store the variables are that programs replace. GoMLX gives their
-// memory to the program that does, but go-xla does not tell XLA that results may take it: so each step would have all
-// variables twice. With this programs for the CPU under Linux that are compiled from then on put new values in place of
-// old ones. A program that only reads such a variable leaves it as it is.
+// DonateVariables says in which top-level scopes of a model's store the variables are that programs replace. GoMLX gives
+// their memory to the program that does, but go-xla does not tell XLA that results may take it: so each step would have
+// all variables twice. With this programs for the CPU under Linux that are compiled from then on put new values in place
+// of old ones. A program that only reads such a variable leaves it as it is.
 func DonateVariables(scopes ...string) {
 	for i, scope := range scopes {
 		scopes[i] = regexp.QuoteMeta(scope)
@@ -22,7 +22,8 @@ func DonateVariables(scopes ...string) {
 	donors.Store(regexp.MustCompile(`(%_(?:` + strings.Join(scopes, "|") + `)_\w+: tensor<[^>]*>)`))
 }
 
-// markDonors returns the StableHLO text with the variables marked whose memory results may take, or nil if there are none.
+// markDonors returns the StableHLO text with the variables marked whose memory results may take, or nil if there are
+// none.
 func markDonors(code []byte) []byte {
 	pattern, signature := donors.Load(), []byte("func.func @main(")
 	start := bytes.Index(code, signature)

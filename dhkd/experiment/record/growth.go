@@ -17,8 +17,8 @@ type Growth struct {
 	Timed    []GrowthTimed    `json:"timed"`
 }
 
-// GrowthCompiled is a step of DHKD with gradient alignment and the teacher's forward pass that was compiled, not run, in a
-// process of its own.
+// GrowthCompiled is a step of DHKD with gradient alignment and the teacher's forward pass that was compiled, not run, in
+// a process of its own.
 type GrowthCompiled struct {
 	Student   string    `json:"student"`
 	Teacher   string    `json:"teacher"`
@@ -77,9 +77,9 @@ func (g *Growth) Fits() (fits []GrowthFit) {
 	for _, series := range g.Series() {
 		var x, y []float64
 		for _, t := range series.Points {
-			x, y = append(x, series.X(t)), append(y, t.Median())
+			x, y = append(x, series.X(t)), append(y, t.Spent())
 		}
-		add(series.Name+": ms by "+series.By, x, y)
+		add(series.Name+": CPU ms by "+series.By, x, y)
 	}
 	return fits
 }
@@ -152,6 +152,14 @@ func (c GrowthCompiled) Spent() float64 {
 		return cpu
 	}
 	return QuartilesOf(c.Seconds).Median
+}
+
+// Spent is the median of the cores' milliseconds, or where they are not known of those that passed.
+func (t GrowthTimed) Spent() float64 {
+	if cpu := QuartilesOf(t.CPU).Median; cpu > 0 {
+		return cpu
+	}
+	return t.Median()
 }
 
 // Median of the times, ms.

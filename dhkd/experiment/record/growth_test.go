@@ -20,13 +20,14 @@ func grownAs(exponent float64) *record.Growth {
 	}
 	for _, name := range []string{"a", "b"} {
 		for _, batch := range []int{16, 64, 256} {
-			g.Timed = append(g.Timed, record.GrowthTimed{Name: name, Batch: batch, Work: 3 * float64(batch) * float64(len(g.Timed)/3+1),
-				Milliseconds: []float64{math.Pow(float64(batch), exponent)}})
+			work := 3 * float64(batch) * float64(len(g.Timed)/3+1)
+			g.Timed = append(g.Timed, record.GrowthTimed{Name: name, Batch: batch, Work: work, Milliseconds: []float64{7},
+				CPU: []float64{math.Pow(float64(batch), exponent)}})
 		}
 	}
 	for _, width := range []int{32, 64} {
-		g.Timed = append(g.Timed, record.GrowthTimed{Name: "layer", Layer: true, Width: width, Batch: 64, Work: float64(width * width),
-			Milliseconds: []float64{float64(width)}})
+		g.Timed = append(g.Timed, record.GrowthTimed{Name: "layer", Layer: true, Width: width, Batch: 64,
+			Work: float64(width * width), Milliseconds: []float64{float64(width)}})
 	}
 	return g
 }
@@ -41,11 +42,13 @@ func TestGrowthFits(t *testing.T) {
 		exponent float64
 	}{
 		"by depth: nodes": {3, 1}, "by depth: bytes of the program": {3, 1}, "by depth: CPU seconds to compile": {3, 1},
-		"by depth: CPU seconds to compile, by nodes": {3, 1}, "a: ms by batch": {3, 1.25}, "b: ms by batch": {3, 1.25},
-		"networks: ms by work": {2, 0}, "layer: ms by work": {2, 0.5},
+		"by depth: CPU seconds to compile, by nodes": {3, 1}, "a: CPU ms by batch": {3, 1.25}, "b: CPU ms by batch": {3, 1.25},
+		"networks: CPU ms by work": {2, 0}, "layer: CPU ms by work": {2, 0.5},
 	} {
 		got := fits[what]
-		if got.Points != want.points || math.Abs(got.Exponent-want.exponent) > 1e-12 || math.Abs(got.Last-want.exponent) > 1e-12 {
+		const rounding = 1e-12
+		if got.Points != want.points || math.Abs(got.Exponent-want.exponent) > rounding ||
+			math.Abs(got.Last-want.exponent) > rounding {
 			t.Errorf("%s: %+v, want %+v", what, got, want)
 		}
 		delete(fits, what)

@@ -18,9 +18,9 @@ import (
 	"github.com/dhkd-lab/dhkd-go/plots"
 )
 
-// growthPlan is what -growth measures, with no peers: graphs and compilation of the step of DHKD with alignment by depth and of
-// every pair, and times of steps by batch and of layers by width too. Times are from programs that the cache may hold, so a
-// run that only compiles (-rounds 0) beforehand makes the timed one short.
+// growthPlan is what -growth measures, with no peers: graphs and compilation of the step of DHKD with alignment by depth
+// and of every pair, and times of steps by batch and of layers by width too. Times are from programs that the cache may
+// hold, so a run that only compiles (-rounds 0) beforehand makes the timed one short.
 type growthPlan struct {
 	compiled []growthJob
 	timed    []growthJob
@@ -165,7 +165,8 @@ func runGrowth(ctx context.Context, o options) (err error) {
 }
 
 // compileAll compiles each step in so many processes, without the cache.
-func compileAll(ctx context.Context, jobs []growthJob, processes int, log io.Writer) (all []record.GrowthCompiled, err error) {
+func compileAll(ctx context.Context, jobs []growthJob, processes int, log io.Writer) (all []record.GrowthCompiled,
+	err error) {
 	for _, j := range jobs {
 		var c record.GrowthCompiled
 		for range processes {
@@ -226,7 +227,8 @@ func grow(ctx context.Context, j growthJob, environment ...string) (g grown, err
 func growthText(g *record.Growth) string {
 	var text strings.Builder
 	m := g.Machine
-	fmt.Fprintf(&text, "%s, %d cores, %s/%s; %s (%s); %s\n", m.CPU, m.Cores, m.OS, m.Arch, m.Backend, m.Device, m.Versions["Go"])
+	fmt.Fprintf(&text, "%s, %d cores, %s/%s; %s (%s); %s\n", m.CPU, m.Cores, m.OS, m.Arch, m.Backend, m.Device,
+		m.Versions["Go"])
 	if g.Note != "" {
 		fmt.Fprintln(&text, g.Note)
 	}
@@ -235,20 +237,21 @@ func growthText(g *record.Growth) string {
 			"| student | teacher | image | nodes | program, KiB | CPU s | s | peak, MiB |\n|---|---|--:|--:|--:|--:|--:|--:|\n")
 	}
 	for _, c := range g.Compiled {
-		fmt.Fprintf(&text, "| %s | %s | %d | %d | %d | %.1f | %.1f | %.0f |\n", c.Student, c.Teacher, c.Size, c.Nodes, c.TextBytes>>10,
-			c.Spent(), record.QuartilesOf(c.Seconds).Median, slices.Max(append(c.PeakRSS, 0)))
+		fmt.Fprintf(&text, "| %s | %s | %d | %d | %d | %.1f | %.1f | %.0f |\n", c.Student, c.Teacher, c.Size, c.Nodes,
+			c.TextBytes>>10, c.Spent(), record.QuartilesOf(c.Seconds).Median, slices.Max(append(c.PeakRSS, 0)))
 	}
 	if len(g.Timed) > 0 {
-		text.WriteString("\nSteps, ms (median). A network's is one of cross-entropy, a layer's is it alone, forward and backward, on 16x16 " +
-			"maps. Work is multiply-adds or, of a layer without any, values read.\n\n" +
-			"| | width | batch | Mwork | ms | ns/work |\n|---|--:|--:|--:|--:|--:|\n")
+		text.WriteString("\nSteps, ms (median). A network's is one of cross-entropy, a layer's is it alone, forward and " +
+			"backward, on 16x16 maps. Work is multiply-adds or, of a layer without any, values read.\n\n" +
+			"| | width | batch | Mwork | CPU ms | ms | CPU ns/work |\n|---|--:|--:|--:|--:|--:|--:|\n")
 	}
 	for _, t := range g.Timed {
 		width := "–"
 		if t.Layer {
 			width = fmt.Sprint(t.Width)
 		}
-		fmt.Fprintf(&text, "| %s | %s | %d | %.3g | %.3g | %.3g |\n", t.Name, width, t.Batch, t.Work/1e6, t.Median(), 1e6*t.Median()/t.Work)
+		fmt.Fprintf(&text, "| %s | %s | %d | %.3g | %.3g | %.3g | %.3g |\n", t.Name, width, t.Batch, t.Work/1e6, t.Spent(),
+			t.Median(), 1e6*t.Spent()/t.Work)
 	}
 	text.WriteString("\nExponents: y grows as x to this power; in brackets between the last two points.\n\n")
 	for _, f := range g.Fits() {

@@ -37,7 +37,8 @@ type layer struct {
 func convolution(name string, kernel int, groups func(width int) int) layer {
 	return layer{name, func(width int) int { return kernel * kernel * width / groups(width) },
 		func(s *nn.Scope, x *Node, width int) *Node {
-			return nn.ConvWith(s.In("conv"), x, nn.Conv{Channels: width, Kernel: kernel, Padding: kernel / 2, Groups: groups(width)})
+			return nn.ConvWith(s.In("conv"), x, nn.Conv{Channels: width, Kernel: kernel, Padding: kernel / 2,
+				Groups: groups(width)})
 		}}
 }
 
