@@ -20,7 +20,7 @@ type Experiment struct {
 	Smoke   []string // those to train at smoke size; nil = Runs
 }
 
-// Records are the experiment's records for [Profile], with their teachers', from the first place that has any: the
+// Records are the experiment's records for [Profile], with those of teachers that are runs of it, from the first place that has any: the
 // directory that DHKD_RECORDS names, your own runs (runs/EXPERIMENT, if all of them have ended), and those of the
 // repository (notebooks/records/EXPERIMENT). Where there are none the runs are trained, see [Book.Train]. Which place
 // it was is printed.
@@ -153,7 +153,13 @@ func (e Experiment) trained(b *Book) (found, error) {
 	if profile == Smoke {
 		name = "this notebook"
 	}
-	return found{records: b.Train(dir, recipes...), place: name}, nil
+	f := found{place: name}
+	for _, r := range b.Train(dir, recipes...) {
+		if r.Recipe.Experiment == recipes[len(recipes)-1].Experiment { // not a teacher of another experiment
+			f.records = append(f.records, r)
+		}
+	}
+	return f, nil
 }
 
 // Recipes are the recipes of the experiment for a profile, teachers first: all seeds of the runs, or at smoke size one
@@ -209,7 +215,7 @@ func (e Experiment) name(profile string) (string, error) {
 	return e.Paper, nil
 }
 
-// runs lists the wanted runs and their teachers.
+// runs lists the wanted runs and their teachers, as far as these are runs of the same experiment.
 func (e Experiment) runs(name, profile string) ([]string, error) {
 	recipes, err := Experiment{Offline: name, Paper: name, Runs: e.Runs, Smoke: e.Smoke}.Recipes(profile)
 	if err != nil {
@@ -217,7 +223,7 @@ func (e Experiment) runs(name, profile string) ([]string, error) {
 	}
 	var names []string
 	for _, r := range recipes {
-		if !slices.Contains(names, r.Name) {
+		if r.Experiment == name && !slices.Contains(names, r.Name) {
 			names = append(names, r.Name)
 		}
 	}

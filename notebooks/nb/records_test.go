@@ -62,6 +62,13 @@ func TestFind(t *testing.T) {
 			place: "notebooks/records/quickstart", records: 6},
 		{name: "a run without a teacher", experiment: Experiment{Offline: "quickstart", Runs: []string{"ce"}},
 			place: "notebooks/records/quickstart", records: 3},
+		{name: "a run whose teacher is another experiment's",
+			experiment: Experiment{Offline: "literal", Runs: []string{"ce+binarykl"}}, prepare: func(t *testing.T) {
+				move(t, "records", func(r *record.Record) bool {
+					r.Recipe.Experiment = "literal"
+					return r.Recipe.Name == "ce+binarykl"
+				})
+			}, place: "notebooks/records/literal", records: 3},
 		{name: "own", experiment: quickstart, prepare: func(t *testing.T) { move(t, "../runs", all) },
 			place: "runs/quickstart", records: 21},
 		{name: "own, one missing", experiment: quickstart, prepare: func(t *testing.T) {
