@@ -48,7 +48,7 @@ func CollapseMeasures(analyses []*record.Analysis, o Options) (*Figure, error) {
 	for _, m := range collapsePanels {
 		rows.panels = append(rows.panels, rowPanel{title: m.title, label: m.label, dots: true})
 	}
-	place := map[string]int{}
+	place, seen := map[string]int{}, map[string]bool{} // rows by label, teachers by digest
 	for i, a := range analyses {
 		if len(a.Collapse) == 0 {
 			return nil, lacking(a, "measures of neural collapse", "")
@@ -57,8 +57,15 @@ func CollapseMeasures(analyses []*record.Analysis, o Options) (*Figure, error) {
 		colour := colourOf(a.Recipe.Method, i)
 		for _, c := range a.Collapse {
 			label := fmt.Sprintf("%s, %s", run, headWords[c.Of])
+			colour := colour
 			if c.Of == record.TeacherNetwork {
-				label = "Teacher of " + run
+				label, colour = "Teacher", others[0]
+				if a.Teacher != nil {
+					if seen[a.Teacher.SHA256] {
+						continue
+					}
+					seen[a.Teacher.SHA256] = true
+				}
 			}
 			i, ok := place[label]
 			if !ok {

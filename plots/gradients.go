@@ -13,11 +13,11 @@ import (
 
 // GradientCosines draws the cosine between the gradients of two losses by epoch, a panel for each run: of the main
 // head's last layer, of the backbone and of each of its stages. A line is the mean over the measured steps of all
-// seeds; the band is one standard deviation of the steps to each side. Below zero the losses pull apart. The error is
-// that of [Summarize] or of a bad option, or says that no record has measured gradients.
+// seeds; the band of head and backbone is one standard deviation of the steps. Below zero the losses pull apart. The
+// error is that of [Summarize] or of a bad option, or says that no record has measured gradients.
 func GradientCosines(records []*record.Record, o Options) (*Figure, error) {
 	return partCharts(records, o, "Cosine between the gradients of two losses", "cosine",
-		"Mean over the measured steps of each epoch; band: one standard deviation of the steps.",
+		"Mean over the measured steps of each epoch; band, of head and backbone: one standard deviation of the steps.",
 		func(p record.GradientPart) (v, spread float64) { return p.Cosine.Mean, p.Cosine.Std }, -1)
 }
 
@@ -51,6 +51,9 @@ func partCharts(records []*record.Record, o Options, title, label, subtitle stri
 				v, spread = value(p)
 				return v, spread, ok
 			}, floor, 1)
+			if part.Kind == record.PartStage {
+				l.low, l.high = nil, nil // too many bands to read
+			}
 			name := partWords(part)
 			l.style = legend.style(name, false)
 			legend.add(key{label: name, line: l.style})
