@@ -67,7 +67,8 @@ func interact(draw func([]float64) (*plots.Figure, error), sliders []Slider, val
 	signal.Notify(interrupted, os.Interrupt)
 	defer signal.Stop(interrupted)
 
-	moved, ready := showSliders(sliders)
+	box := dom.CreateTransientDiv()
+	moved, ready := showSliders(box, sliders)
 	select {
 	case <-ready:
 	case <-interrupted:
@@ -104,6 +105,7 @@ func interact(draw func([]float64) (*plots.Figure, error), sliders []Slider, val
 			signal.Stop(interrupted) // a second time ends the cell
 		case <-idle.C:
 			gonbui.UpdateHTML(picture, "")
+			dom.SetInnerHtml(box, "<p>Run the cell again to move the sliders.</p>") // they would do nothing now
 			return values
 		}
 	}
@@ -120,11 +122,10 @@ func (m movement) apply(sliders []Slider, values []float64) bool {
 	return changed
 }
 
-// showSliders puts the sliders into the cell's output. The second channel is closed when the browser has answered. No
-// listener is ever closed: in gonb v0.11.5 a message that comes after that locks up the library.
-func showSliders(sliders []Slider) (moved chan movement, ready chan struct{}) {
+// showSliders puts the sliders into an element of the cell's output. The second channel is closed when the browser has
+// answered. No listener is ever closed: in gonb v0.11.5 a message that comes after that locks up the library.
+func showSliders(box string, sliders []Slider) (moved chan movement, ready chan struct{}) {
 	moved, ready = make(chan movement, 100), make(chan struct{})
-	box := dom.CreateTransientDiv()
 	go func() {
 		for i, s := range sliders {
 			id := gonbui.UniqueId()
