@@ -351,6 +351,23 @@ fmt.Printf("%T %s\n", record.Recipe{}, os.Getenv("DHKD_TEST_WORD"))`)
 				t.Errorf("%s of an unchanged pair: %v\n%s", script, err, out)
 			}
 		}
+		var stamped struct{ Metadata struct{ DHKD stamp } }
+		if err := json.Unmarshal(data, &stamped); err != nil {
+			t.Fatal(err)
+		}
+		_, cell, _ := strings.Cut(string(md), "```go\n")
+		if want := pythonDigest(strings.TrimSuffix(cell, "\n```\n")); stamped.Metadata.DHKD.Cells != want {
+			t.Errorf("the stamp has the digest %q of its cells, want %q", stamped.Metadata.DHKD.Cells, want)
+		}
+		if code, err := digestFiles(root, "", isSource, codeFolders...); err != nil || stamped.Metadata.DHKD.Code != code {
+			t.Errorf("the stamp has the digest %q of the code, want %q (%v)", stamped.Metadata.DHKD.Code, code, err)
+		}
+		write(t, filepath.Join(dir, "good.ipynb"), strings.Replace(string(data), "hello", "goodbye", 1))
+		cmd := exec.Command(filepath.Join(root, ".venv", "bin", "python"), filepath.Join(root, "notebooks", "run.py"), "--check", path)
+		cmd.Env = append(os.Environ(), env...)
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "+stdout: record.Recipe hello") {
+			t.Errorf("run.py --check of another output: %v\n%s", err, out)
+		}
 	})
 	for name, cell := range map[string]string{
 		"panics":  "%%\npanic(\"oh no\")",

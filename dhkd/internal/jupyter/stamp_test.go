@@ -23,6 +23,9 @@ type stamp struct {
 
 const recordsPlace = "notebooks/records/"
 
+// codeFolders are what cells import, as in stamp.py.
+var codeFolders = []string{"dhkd", "plots", "notebooks/nb"}
+
 // checkStamp lists what contradicts that a notebook's outputs are those of its cells, run in the checkout at root on
 // its records. Other code than now is no problem, since most changes of the code change no output, but a note: whether
 // the outputs still hold is for "run.py --check" to find out.
@@ -73,7 +76,7 @@ func checkStamp(root, name string, data []byte) (problems []string, note string)
 			}
 		}
 	}
-	code, err := digestFiles(root, "", isSource, "dhkd", "plots", "notebooks/nb")
+	code, err := digestFiles(root, "", isSource, codeFolders...)
 	if err != nil {
 		problem("cannot read the code: %v", err)
 	} else if code != s.Code {
