@@ -32,8 +32,8 @@ func (sweepCmd) Help() string {
   dhkd sweep status runs/rates
   dhkd sweep collect runs/rates --out results
 
-A sweep is a directory with a plan, the runs' directories and their records. What a run is is known from its record, so a
-sweep may be stopped and killed at any time, and be made by several machines at once that share the directory.
+A sweep is a directory with a plan, the runs' directories and their records. How a run stands is known from its record,
+so a sweep may be stopped and killed at any time, and be made by several machines at once that share the directory.
 
 ` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitBusy, exitInterrupted)
 }
@@ -76,9 +76,9 @@ A sweep's file has the same in YAML:
   set: {schedule.epochs: 120}
   grid: {optimizer.learning_rate: [0.05, 0.1]}
 
-Runs are named as in their experiment, with the grid's values after it: kd-learning_rate0.1. A value that is a list stands in
-brackets: --set schedule.milestones=[10,20],[15,25]. Teachers are trained once, as their experiment has them but for the data.
-A directory that has another plan is refused.
+Runs are named as in their experiment, with the grid's values after it: kd-learning_rate0.1. A value that is a list
+stands in brackets: --set schedule.milestones=[10,20],[15,25]. Teachers are trained once, as their experiment has them
+but for the data. A directory that has another plan is refused.
 
 ` + exits(exitOK, exitUsage)
 }
@@ -182,7 +182,8 @@ func (c *sweepOneCmd) Run(ctx context.Context, out output) error {
 	}
 	run := p.Find(c.ID)
 	if run == nil {
-		return withCode(exitUsage, fmt.Errorf("sweep %s has no run %q: dhkd sweep status %s lists them", p.Name, c.ID, c.Dir))
+		return withCode(exitUsage, fmt.Errorf("sweep %s has no run %q: dhkd sweep status %s lists them", p.Name, c.ID,
+			c.Dir))
 	}
 	if err := p.Ready(c.Dir, run); err != nil {
 		return err
@@ -211,7 +212,8 @@ func (sweepStatusCmd) Help() string {
 
   dhkd sweep status runs/rates
 
-Says how the runs stand, from their records, and what of the sweep is in Slurm's queue, where it was submitted there.
+Says how the runs stand, from their records, and what of the sweep is in Slurm's queue, where it was submitted there. A
+run on another machine that has died is shown as running: that takes a minute to find out, which dhkd sweep run does.
 
 ` + exits(exitOK, exitFailed, exitUsage)
 }

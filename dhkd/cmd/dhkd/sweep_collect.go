@@ -26,8 +26,8 @@ func (sweepCollectCmd) Help() string {
   dhkd sweep collect runs/rates --out results
   dhkd sweep collect node1/runs node2/runs --out results && dhkd report results/quickstart
 
-Copies the records of all runs that have ended, each to the place of its name, and shows the mean of each run over its seeds.
-Nothing is overwritten: two records of one name that differ are an error that names both.
+Copies the records of all runs that have ended, each to the place of its name, and shows the mean of each run over its
+seeds. Nothing is overwritten: two records of one name that differ are an error that names both.
 
 ` + exits(exitOK, exitFailed, exitUsage)
 }
@@ -101,8 +101,9 @@ func (sweepRetryCmd) Help() string {
 
   dhkd sweep retry runs/rates && dhkd sweep run runs/rates
 
-Sets the records of failed and damaged runs aside, under another name in the same directory, so that the runs are made again. A
-damaged run goes on from its checkpoint, where it has one. Runs that ended with an error need no retry: dhkd sweep run does it.
+Sets the records of failed and damaged runs aside, under another name in the same directory, so that the runs are made
+again. A damaged run goes on from its checkpoint, where it has one. Runs that ended with an error need no retry: dhkd
+sweep run tries them again.
 
 ` + exits(exitOK, exitFailed, exitUsage)
 }

@@ -44,15 +44,15 @@ func (sweepRunCmd) Help() string {
   dhkd sweep run runs/table-3 --engine slurm --partition gpu --gpus 1 --time 4:00:00 --limit 16
   dhkd sweep run runs/table-3 --engine slurm --dry-run  shows the scripts
 
-Makes all runs that are not completed, teachers first. Ctrl-C lets each run finish its step and save; the same command goes on,
-also after a crash, or after the sweep was extended. Completed and failed runs are kept. What a run's process says is in
-log.txt in the run's directory.
+Makes all runs that are not completed, teachers first. Ctrl-C lets each run finish its step and save; the same command
+goes on, also after a crash, or after the sweep was extended. Completed and failed runs are kept. What a run's process
+says is in log.txt in the run's directory.
 
-Machines that share the directory may all run the sweep: each run is claimed by one process. When a machine dies, others take
-its runs over after a minute without a sign of life.
+Machines that share the directory may all run the sweep: each run is claimed by one process. When a machine dies, others
+take its runs over after a minute without a sign of life.
 
-With Slurm the command submits jobs and ends; the directory must have the same path on all nodes. A task that is preempted or
-whose time is over saves, goes back into the queue and goes on from there.
+With Slurm the command submits jobs and ends; the directory must have the same path on all nodes. A task that is
+preempted or whose time is over saves, goes back into the queue and goes on from there.
 
 ` + exits(exitOK, exitFailed, exitUsage, exitBusy, exitInterrupted)
 }
@@ -128,8 +128,8 @@ func (c *sweepRunCmd) slurm(ctx context.Context, out output, p *sweep.Plan, prog
 			return err
 		}
 	}
-	s := &sweep.Slurm{Dir: dir, Plan: p, Command: c.one(program, dir), Limit: c.Limit, Partition: c.Partition, Time: c.Time,
-		GPUs: c.GPUs, CPUs: c.CPUs, Memory: c.Memory, Options: c.Sbatch}
+	s := &sweep.Slurm{Dir: dir, Plan: p, Command: c.one(program, dir), Limit: c.Limit, Partition: c.Partition,
+		Time: c.Time, GPUs: c.GPUs, CPUs: c.CPUs, Memory: c.Memory, Options: c.Sbatch}
 	all := (&sweep.Surveyor{Dir: c.Dir, Plan: p}).Survey()
 	if c.DryRun {
 		s.ArraySize = 1000
@@ -146,9 +146,14 @@ func (c *sweepRunCmd) slurm(ctx context.Context, out output, p *sweep.Plan, prog
 		return err
 	}
 	if len(queue) > 0 {
-		return withCode(exitBusy, fmt.Errorf("jobs of this sweep are in the queue already (%s): wait for them, or scancel them", states(queue)))
+		return withCode(exitBusy, fmt.Errorf("jobs of this sweep are in the queue already (%s): wait for them, or "+
+			"scancel them", states(queue)))
 	}
 	jobs, _, err := s.Submit(ctx, all)
+	left := len(all)
+	for _, state := range []sweep.State{sweep.Completed, sweep.Failed, sweep.Damaged, sweep.Blocked} {
+		left -= sweep.Count(all)[state]
+	}
 	if errors.Is(err, exec.ErrNotFound) {
 		err = withCode(exitMissing, fmt.Errorf("there is no Slurm here: %w", err))
 	}
@@ -159,7 +164,12 @@ func (c *sweepRunCmd) slurm(ctx context.Context, out output, p *sweep.Plan, prog
 		fmt.Fprintf(out.stdout, "nothing to submit: %v\n", sweep.Count(all))
 	}
 	for _, j := range jobs {
+		left -= len(j.Runs)
 		fmt.Fprintf(out.stdout, "job %s: %d runs\n", j.ID, len(j.Runs))
+	}
+	if left > 0 && err == nil {
+		fmt.Fprintf(out.stdout, "%d runs are left out: other processes work on them or on their teachers; submit again when "+
+			"these are done\n", left)
 	}
 	return err
 }

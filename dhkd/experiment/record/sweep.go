@@ -93,8 +93,8 @@ func (s *Sweep) Validate() error {
 
 func (s *Sweep) check() *problem {
 	if !fileName.MatchString(s.Name) {
-		return &problem{"name", fmt.Sprintf("%q is no file name: use up to 100 of a-z 0-9 . _ + -, the first a letter or digit",
-			s.Name)}
+		return &problem{"name", fmt.Sprintf("%q is no file name: use up to 100 of a-z 0-9 . _ + -, the first a letter or "+
+			"digit", s.Name)}
 	}
 	if len(s.Recipes) == 0 {
 		return &problem{"recipes", "is missing: name experiments, or their files"}
@@ -158,13 +158,15 @@ func ParseAxis(flag, text string) (Axis, error) {
 }
 
 // axes reads the entries of a mapping from a recipe's keys to values.
-func (d *document) axes(node ast.Node, path string, read func(node ast.Node, path string) ([]string, error)) (axes []Axis, err error) {
+func (d *document) axes(node ast.Node, path string, read func(node ast.Node, path string) ([]string, error)) (
+	axes []Axis, err error) {
 	if node == nil {
 		return nil, nil
 	}
 	mapping, ok := node.(*ast.MappingNode)
 	if !ok {
-		return nil, d.errorAt(nil, path, "want keys of a recipe with values, such as optimizer.learning_rate, found %s", describe(node))
+		return nil, d.errorAt(nil, path, "want keys of a recipe with values, such as optimizer.learning_rate, found %s",
+			describe(node))
 	}
 	for _, entry := range mapping.Values {
 		key := entry.Key.GetToken()

@@ -37,7 +37,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	claim.Beat, claim.Patience = 20*time.Millisecond, 400*time.Millisecond
+	claim.Beat, claim.Patience = 20*time.Millisecond, 1500*time.Millisecond
 	dir := os.Getenv(dirEnv)
 	switch {
 	case os.Getenv(childEnv) != "":

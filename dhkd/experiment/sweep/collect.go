@@ -82,7 +82,8 @@ func (m *merger) merge(to, from string) {
 		if m.source[to] != "" {
 			there = m.source[to]
 		}
-		err = fmt.Errorf("%s and %s have the same name and differ: neither is overwritten; move one of them away", there, from)
+		err = fmt.Errorf("%s and %s have the same name and differ: neither is overwritten; move one of them away",
+			there, from)
 		fallthrough
 	case err != nil:
 		m.problems = append(m.problems, err)

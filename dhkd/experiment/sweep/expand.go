@@ -146,7 +146,8 @@ func (x *expansion) put(p *planned) error {
 		*old = *p
 	case p.selected && old.selected:
 		if field := experiment.Differs(old.Recipe, p.Recipe); field != "" {
-			return fmt.Errorf("run %s of %s and that of %s differ in %s: give them other names", p.ID, p.from, old.from, field)
+			return fmt.Errorf("run %s of %s and that of %s differ in %s: give them other names", p.ID, p.from,
+				old.from, field)
 		}
 	}
 	return nil

@@ -238,7 +238,7 @@ func TestOtherMachine(t *testing.T) {
 	beat(0)
 	done := make(chan error)
 	go func() { _, err := l.Run(t.Context()); done <- err }()
-	for i := range 40 { // longer than the patience
+	for i := range 100 { // longer than the patience
 		time.Sleep(claim.Beat)
 		beat(i + 1)
 	}

@@ -161,7 +161,8 @@ func (p *Plan) Save(dir string, extend bool) error {
 		return safefile.Write(path, write)
 	}
 	if difference == "" {
-		return fmt.Errorf("%s %w, %s: it has the same runs, and fewer of them: --extend adds the new ones", dir, ErrOtherPlan, old.Name)
+		return fmt.Errorf("%s %w, %s: it has the same runs, and fewer of them: --extend adds the new ones", dir,
+			ErrOtherPlan, old.Name)
 	}
 	return fmt.Errorf("%s %w, %s (%s): choose another directory", dir, ErrOtherPlan, old.Name, difference)
 }

@@ -30,7 +30,8 @@ func Retry(ctx context.Context, dir string, p *Plan, ids []string) (aside []stri
 		}
 		if s.State != Failed && s.State != Damaged {
 			if wanted[s.Run.ID] {
-				problems = append(problems, fmt.Errorf("%s is %s, not failed or damaged: there is nothing to retry", s.Run.ID, s.State))
+				problems = append(problems, fmt.Errorf("%s is %s, not failed or damaged: there is nothing to retry",
+					s.Run.ID, s.State))
 			}
 			continue
 		}

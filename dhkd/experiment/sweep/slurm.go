@@ -165,7 +165,8 @@ func (s *Slurm) script(j Job, dir string) string {
 		given  bool
 	}{
 		{"--partition=%v", s.Partition, s.Partition != ""}, {"--time=%v", s.Time, s.Time != ""},
-		{"--gpus-per-task=%v", s.GPUs, s.GPUs > 0}, {"--cpus-per-task=%v", s.CPUs, s.CPUs > 0}, {"--mem=%v", s.Memory, s.Memory != ""},
+		{"--gpus-per-task=%v", s.GPUs, s.GPUs > 0}, {"--cpus-per-task=%v", s.CPUs, s.CPUs > 0},
+		{"--mem=%v", s.Memory, s.Memory != ""},
 	} {
 		if o.given {
 			options = append(options, fmt.Sprintf(o.format, o.value))
@@ -186,8 +187,8 @@ run=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" %s)
 %s "$run" &
 child=$!
 
-# SIGTERM comes when the task is preempted, requeued or cancelled, SIGUSR1 (to this script alone) before its time is over. The
-# run saves and ends. In the last case nobody but this script puts it back into the queue.
+# SIGTERM comes when the task is preempted, requeued or cancelled, SIGUSR1 (to this script alone) before its time is
+# over. The run saves and ends. In the last case nobody but this script puts it back into the queue.
 trap 'signalled=1; kill -TERM "$child" 2>/dev/null' TERM
 trap 'signalled=1 over=1; kill -TERM "$child" 2>/dev/null' USR1
 code=0 over=
@@ -258,7 +259,8 @@ func Ended(ctx context.Context, dir string) (map[string]int, error) {
 	if err != nil || len(jobs) == 0 {
 		return nil, err
 	}
-	text, err := command(ctx, "sacct", "--noheader", "--allocations", "--parsable2", "--format=JobID,State", "--jobs="+strings.Join(jobs, ","))
+	text, err := command(ctx, "sacct", "--noheader", "--allocations", "--parsable2", "--format=JobID,State",
+		"--jobs="+strings.Join(jobs, ","))
 	if err != nil {
 		return nil, err
 	}

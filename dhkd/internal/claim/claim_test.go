@@ -20,7 +20,7 @@ import (
 const childEnv = "DHKD_TEST_CLAIM"
 
 func TestMain(m *testing.M) {
-	Beat, Patience = 20*time.Millisecond, 200*time.Millisecond
+	Beat, Patience = 20*time.Millisecond, time.Second
 	if dir := os.Getenv(childEnv); dir != "" {
 		if _, err := Acquire(context.Background(), dir, func(string) {}); err != nil {
 			fmt.Println(err)
