@@ -70,10 +70,12 @@ func growthPanels(g *record.Growth) (panels []*growthPanel, keys []key) {
 	}
 	if compiled.add(others, depths) {
 		panels = append(panels, compiled)
-		keys = append(keys,
-			key{label: "resnets by depth" + exponent(g, "by depth: CPU seconds to compile, by nodes"), line: depths.style},
-			key{label: "all pairs" + exponent(g, "all steps: CPU seconds to compile, by nodes"),
+		keys = append(keys, key{label: "resnets by depth" + exponent(g, "by depth: CPU seconds to compile, by nodes"),
+			line: depths.style})
+		if len(others.points) > 0 {
+			keys = append(keys, key{label: "all pairs" + exponent(g, "all steps: CPU seconds to compile, by nodes"),
 				line: draw.LineStyle{Color: rule, Width: 4}})
+		}
 	}
 	networks := &growthPanel{title: "Networks' steps", x: "images of a batch", y: "CPU ms"}
 	layers := &growthPanel{title: "Layers, forward and backward", x: "images of a batch", y: "CPU ms"}

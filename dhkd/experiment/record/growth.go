@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 )
 
 // Growth is what "make bench BENCH=-growth" leaves: what a training step costs as networks grow deeper and wider and
@@ -113,11 +114,14 @@ func (g *Growth) Series() (all []GrowthSeries) {
 	between := GrowthSeries{Name: "networks", By: "work"}
 	for _, name := range names {
 		times := byName[name]
-		middle := times[0]
+		widths := map[int]int{}
 		for _, t := range times {
-			if t.Batch == MiddleBatch {
+			widths[t.Width]++
+		}
+		middle := times[0] // of the width that has most batches
+		for _, t := range times {
+			if widths[t.Width] > widths[middle.Width] || widths[t.Width] == widths[middle.Width] && t.Batch == MiddleBatch {
 				middle = t
-				break
 			}
 		}
 		batch := GrowthSeries{Name: name, By: "batch", Layer: middle.Layer}
@@ -154,12 +158,13 @@ func (c GrowthCompiled) Spent() float64 {
 	return QuartilesOf(c.Seconds).Median
 }
 
-// Spent is the median of the cores' milliseconds, or where they are not known of those that passed.
+// Spent is the least of the cores' milliseconds, or where they are not known of those that passed: the first steps fetch
+// memory from the system, which can take longer than the step.
 func (t GrowthTimed) Spent() float64 {
-	if cpu := QuartilesOf(t.CPU).Median; cpu > 0 {
-		return cpu
+	if len(t.CPU) > 0 && slices.Min(t.CPU) > 0 {
+		return slices.Min(t.CPU)
 	}
-	return t.Median()
+	return slices.Min(t.Milliseconds)
 }
 
 // Median of the times, ms.

@@ -29,6 +29,10 @@ func grownAs(exponent float64) *record.Growth {
 		g.Timed = append(g.Timed, record.GrowthTimed{Name: "layer", Layer: true, Width: width, Batch: 64,
 			Work: float64(width * width), Milliseconds: []float64{float64(width)}})
 	}
+	for _, batch := range []int{128, 256} {
+		g.Timed = append(g.Timed, record.GrowthTimed{Name: "layer", Layer: true, Width: 64, Batch: batch,
+			Work: 64 * float64(batch), Milliseconds: []float64{float64(batch)}})
+	}
 	return g
 }
 
@@ -44,6 +48,7 @@ func TestGrowthFits(t *testing.T) {
 		"by depth: nodes": {3, 1}, "by depth: bytes of the program": {3, 1}, "by depth: CPU seconds to compile": {3, 1},
 		"by depth: CPU seconds to compile, by nodes": {3, 1}, "a: CPU ms by batch": {3, 1.25}, "b: CPU ms by batch": {3, 1.25},
 		"networks: CPU ms by work": {2, 0}, "layer: CPU ms by work": {2, 0.5},
+		"layer: CPU ms by batch": {3, 1},
 	} {
 		got := fits[what]
 		const rounding = 1e-12

@@ -241,7 +241,7 @@ func growthText(g *record.Growth) string {
 			c.TextBytes>>10, c.Spent(), record.QuartilesOf(c.Seconds).Median, slices.Max(append(c.PeakRSS, 0)))
 	}
 	if len(g.Timed) > 0 {
-		text.WriteString("\nSteps, ms (median). A network's is one of cross-entropy, a layer's is it alone, forward and " +
+		text.WriteString("\nSteps: the least of the cores' ms, and the median that passed. A network's is one of cross-entropy, a layer's is it alone, forward and " +
 			"backward, on 16x16 maps. Work is multiply-adds or, of a layer without any, values read.\n\n" +
 			"| | width | batch | Mwork | CPU ms | ms | CPU ns/work |\n|---|--:|--:|--:|--:|--:|--:|\n")
 	}
