@@ -25,6 +25,7 @@ type Doctor struct {
 	Description string            `json:"description,omitempty"`
 	Plugin      string            `json:"plugin,omitempty"`
 	API         string            `json:"api,omitempty"`
+	Kernels     string            `json:"kernels,omitempty"` // which operations of XLA:CPU are ours
 	Devices     []string          `json:"devices,omitempty"` // one description each
 	Tried       []Attempt         `json:"tried,omitempty"`
 	Error       string            `json:"error,omitempty"`       // why no backend could be opened
@@ -54,7 +55,7 @@ func Examine(ctx context.Context, root string) Doctor {
 	d := Doctor{Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, CPU: cpuModel(ctx),
 		Cores: runtime.GOMAXPROCS(0), MemoryMB: memory(ctx) >> 20, Environment: map[string]string{}, Caches: caches()}
 	for _, name := range []string{compute.ConfigEnvVar, "GOMLX_NO_AUTO_INSTALL", "PJRT_PLUGIN_LIBRARY_PATH",
-		"XLA_FLAGS", "DHKD_CACHE", "DHKD_COMPILE_CACHE", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "MALLOC_ARENA_MAX",
+		"XLA_FLAGS", "DHKD_CACHE", "DHKD_COMPILE_CACHE", "DHKD_KERNELS", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "MALLOC_ARENA_MAX",
 		"MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"} {
 		if value, set := os.LookupEnv(name); set {
 			d.Environment[name] = value
@@ -67,6 +68,9 @@ func Examine(ctx context.Context, root string) Doctor {
 		defer device.Close()
 		d.Backend, d.Description, d.Tried = device.Name, device.Description, device.Tried
 		d.Plugin, d.API = device.Plugin, device.API
+		if d.Backend == "xla:cpu" {
+			d.Kernels = kernels()
+		}
 		for i := range device.Backend.NumDevices() {
 			d.Devices = append(d.Devices, strings.TrimSpace(device.Backend.DeviceDescription(compute.DeviceNum(i))))
 		}

@@ -37,23 +37,33 @@ static int ok(PJRT_Error *error) {
 
 static PJRT_Error *intercepted(void *args) { return dhkdCompile(args); }
 
-int dhkd_intercept(const char *path) {
+const void *dhkd_intercept(const char *path) {
 	void *library = dlopen(path, RTLD_LAZY | RTLD_NOLOAD);
 	api *(*get)(void) = library ? (api * (*)(void)) dlsym(library, "GetPjrtApi") : 0;
 	api *found = get ? get() : 0;
 	if (!found || found->major != 0 || found->struct_size < offsetof(api, functions) + (deserialize_and_load + 1) * sizeof(function))
 		return 0;
-	if (table) return table == found;
+	if (table) return table == found ? table : 0;
 	function *place = &found->functions[client_compile];
 	uintptr_t page = (uintptr_t)place / getpagesize() * getpagesize();
 	if (mprotect((void *)page, (uintptr_t)(place + 1) - page, PROT_READ | PROT_WRITE)) return 0;
 	table = found;
 	compiler = *place;
 	*place = intercepted;
-	return 1;
+	return table;
 }
 
-PJRT_Error *dhkd_compile(compile_args *args) { return compiler(args); }
+void dhkd_forget(PJRT_Error *error) { ok(error); }
+
+PJRT_Error *dhkd_compile(compile_args *args, const void *code, size_t n) {
+	program whole = *args->program;
+	args->program->code = code;
+	args->program->code_size = n;
+	PJRT_Error *error = compiler(args);
+	args->program->code = whole.code;
+	args->program->code_size = whole.code_size;
+	return error;
+}
 
 int dhkd_load(compile_args *args, void *bytes, size_t n) {
 	struct { size_t struct_size; void *extension, *client; const char *bytes; size_t size; void *executable;

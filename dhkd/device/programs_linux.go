@@ -45,13 +45,18 @@ const maxProgramBytes = 1 << 30
 // keptPrograms is that of the plugin that was intercepted, or nil.
 var keptPrograms atomic.Pointer[programs]
 
-// keepPrograms keeps what the loaded CPU plugin compiles in dhkd's cache directory, unless DHKD_COMPILE_CACHE is "off".
-func keepPrograms(p Plugin) {
+// intercept makes the loaded CPU plugin compile by dhkdCompile.
+func intercept(p Plugin) {
 	path := C.CString(p.Path)
 	defer C.free(unsafe.Pointer(path))
-	if C.dhkd_intercept(path) == 0 {
-		return
+	if api := C.dhkd_intercept(path); api != nil {
+		addKernels(api, os.Getenv("DHKD_KERNELS"))
+		keepPrograms(p)
 	}
+}
+
+// keepPrograms keeps what the CPU plugin compiles in dhkd's cache directory, unless DHKD_COMPILE_CACHE is "off".
+func keepPrograms(p Plugin) {
 	kept := &programs{}
 	dir, err := CacheDir()
 	info, statErr := os.Stat(p.Path)
@@ -81,29 +86,29 @@ func processor() string {
 
 //export dhkdCompile
 func dhkdCompile(args *C.compile_args) *C.PJRT_Error {
-	p, program := keptPrograms.Load(), args.program
-	if p == nil {
-		return C.dhkd_compile(args)
-	}
-	if marked := markDonors(view(program.code, program.code_size)); marked != nil {
-		changed := (*C.program)(C.malloc(C.sizeof_program)) // no Go pointer may be in C's memory
-		*changed = *program
-		changed.code, changed.code_size = (*C.char)(C.CBytes(marked)), C.size_t(len(marked))
-		args.program = changed
-		defer func(whole *C.program) {
-			args.program = whole
-			C.free(unsafe.Pointer(changed.code))
-			C.free(unsafe.Pointer(changed))
-		}(program)
-		program = changed
+	code := view(args.program.code, args.program.code_size)
+	if marked := markDonors(code); marked != nil {
+		code = marked
 	}
 	counted.programs.Add(1)
-	counted.bytes.Add(int64(program.code_size))
-	if p.dir == "" {
-		return C.dhkd_compile(args)
+	counted.bytes.Add(int64(len(code)))
+	if replaced := withKernels(code); replaced != nil {
+		err := compile(args, replaced)
+		if err == nil {
+			return nil
+		}
+		C.dhkd_forget(err) // this plugin does not take our kernels after all
 	}
-	path := p.path(view(program.code, program.code_size), view(program.format, program.format_size),
-		view(args.options, args.options_size))
+	return compile(args, code)
+}
+
+// compile loads or compiles code in place of the program's.
+func compile(args *C.compile_args, code []byte) *C.PJRT_Error {
+	p, program := keptPrograms.Load(), args.program
+	if p == nil || p.dir == "" {
+		return C.dhkd_compile(args, unsafe.Pointer(unsafe.SliceData(code)), C.size_t(len(code)))
+	}
+	path := p.path(code, view(program.format, program.format_size), view(args.options, args.options_size))
 	if code := readProgram(path); len(code) > 0 && C.dhkd_load(args, unsafe.Pointer(&code[0]), C.size_t(len(code))) != 0 {
 		p.loaded.Add(1)
 		counted.loaded.Add(1)
@@ -112,7 +117,8 @@ func dhkdCompile(args *C.compile_args) *C.PJRT_Error {
 		return nil
 	}
 	start := time.Now()
-	if err := C.dhkd_compile(args); err != nil || time.Since(start) < p.least {
+	err := C.dhkd_compile(args, unsafe.Pointer(unsafe.SliceData(code)), C.size_t(len(code)))
+	if err != nil || time.Since(start) < p.least {
 		return err
 	}
 	s := C.dhkd_serialize(args)

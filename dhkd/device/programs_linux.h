@@ -9,7 +9,7 @@ typedef struct PJRT_Error PJRT_Error;
 typedef struct {
 	size_t struct_size;
 	void *extension;
-	char *code;
+	const char *code;
 	size_t code_size;
 	const char *format;
 	size_t format_size;
@@ -18,7 +18,7 @@ typedef struct {
 typedef struct {
 	size_t struct_size;
 	void *extension, *client;
-	const program *program;
+	program *program;
 	const char *options;
 	size_t options_size;
 	void *executable; // the result
@@ -34,10 +34,11 @@ typedef struct {
 	void (*release)(void *owner);
 } serialized;
 
-// dhkd_intercept makes the loaded plugin at path call dhkdCompile in place of its compiler. It returns whether it could.
-int dhkd_intercept(const char *path);
+// dhkd_intercept makes the loaded plugin at path call dhkdCompile in place of its compiler. It returns its API, or NULL.
+const void *dhkd_intercept(const char *path);
 
-PJRT_Error *dhkd_compile(compile_args *args);            // the plugin's compiler
+PJRT_Error *dhkd_compile(compile_args *args, const void *code, size_t n); // the plugin's compiler, of code
+void dhkd_forget(PJRT_Error *error);
 int dhkd_load(compile_args *args, void *bytes, size_t n); // sets the result; 0 = it could not
 serialized dhkd_serialize(compile_args *args);           // of the result; no bytes = it could not
 void dhkd_release(serialized s);

@@ -2,4 +2,4 @@
 
 package device
 
-func keepPrograms(Plugin) {}
+func intercept(Plugin) {}

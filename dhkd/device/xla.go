@@ -46,7 +46,7 @@ func load(p Plugin, options string) (backend compute.Backend, api string, err er
 		return nil, "", err
 	}
 	if p.Kind == "cpu" {
-		keepPrograms(p)
+		intercept(p)
 	}
 	backend, err = xla.New(name + "," + options)
 	return backend, version(plugin), err

@@ -70,6 +70,7 @@ func printDiagnosis(out io.Writer, d diagnosis) error {
 	if d.Device.Plugin != "" {
 		line("plugin", "%s, PJRT API %s", d.Device.Plugin, d.Device.API)
 	}
+	line("kernels", "%s", d.Device.Kernels)
 	for _, name := range d.Device.Devices {
 		line("device", "%s", name)
 	}
