@@ -8,28 +8,23 @@
 #include <string.h>
 
 #include "ffi_linux_amd64.h"
+#include "convolution_linux_amd64.h"
 #include "kernel_gradient_linux_amd64.h"
 
-static gradient_part *_Atomic part_of_gradient; // for the chosen instructions
-static atomic_int understood;                   // whether the plugin's FFI is the one that we know
+static atomic_int avx512;     // whether it is used
+static atomic_int understood; // whether the plugin's FFI is the one that we know
 
-// work is what threads share. The last that holds it frees it: one may only come when all is done.
+// work is what threads share: n steps of a job. The last thread that holds it frees it: one may only come when all is
+// done, and the job gone.
 typedef struct {
-	gradient g;
-	float *sums, *dk;
+	void (*step)(void *job, int64_t i);
+	void *job;
+	int64_t n;
 	atomic_llong next, done, holders;
 } work;
 
 static void take_part(work *w) {
-	int64_t parts = dhkd_gradient_parts(&w->g), all = parts + w->g.in;
-	for (int64_t t; (t = atomic_fetch_add(&w->next, 1)) < all; atomic_fetch_add(&w->done, 1)) {
-		if (t < parts) {
-			part_of_gradient(&w->g, t, w->sums + t * dhkd_gradient_size(&w->g));
-			continue;
-		}
-		while (atomic_load(&w->done) < parts) sched_yield(); // other threads are at it
-		dhkd_gradient_add(&w->g, t - parts, w->sums, w->dk);
-	}
+	for (int64_t i; (i = atomic_fetch_add(&w->next, 1)) < w->n; atomic_fetch_add(&w->done, 1)) w->step(w->job, i);
 }
 
 static void release(work *w) {
@@ -48,8 +43,8 @@ static int ok(const ffi_api *api, ffi_error *error) {
 	return 0;
 }
 
-// run computes with this thread and with those of XLA's that are free.
-static void run(const ffi_frame *f, work *w) {
+// in_parallel does the n steps of a job, in any order, with this thread and with those of XLA's that are free.
+static void in_parallel(const ffi_frame *f, void (*step)(void *job, int64_t i), void *job, int64_t n) {
 	int64_t threads = 1;
 	struct {
 		size_t struct_size;
@@ -58,8 +53,13 @@ static void run(const ffi_frame *f, work *w) {
 		int64_t *threads;
 	} count = {sizeof count, 0, f->context, &threads};
 	if (!ok(f->api, f->api->functions[ffi_threads](&count))) threads = 1;
-	int64_t parts = dhkd_gradient_parts(&w->g);
-	for (int64_t t = 1; t < threads && t < parts; t++) {
+	work *w = malloc(sizeof *w);
+	if (!w) {
+		for (int64_t i = 0; i < n; i++) step(job, i);
+		return;
+	}
+	*w = (work){step, job, n, .holders = 1};
+	for (int64_t t = 1; t < threads && t < n; t++) {
 		struct {
 			size_t struct_size;
 			extension *extension;
@@ -68,10 +68,11 @@ static void run(const ffi_frame *f, work *w) {
 			void *data;
 		} args = {sizeof args, 0, f->context, help, w};
 		atomic_fetch_add(&w->holders, 1);
-		if (!ok(f->api, f->api->functions[ffi_schedule](&args))) atomic_fetch_sub(&w->holders, 1);
+		if (!ok(f->api, f->api->functions[ffi_schedule](&args))) release(w);
 	}
 	take_part(w);
-	while (atomic_load(&w->done) < parts + w->g.in) sched_yield();
+	while (atomic_load(&w->done) < n) sched_yield(); // other threads are at their last steps
+	release(w);
 }
 
 static ffi_error *fail(const ffi_frame *f, const char *message) {
@@ -91,45 +92,87 @@ static void describe(const ffi_frame *f, ffi_question *q) {
 }
 
 static const ffi_array *array(const ffi_values *v, int i) {
-	const ffi_array *a = v->values[i];
-	return v->types[i] == ffi_buffer && a->type == ffi_float32 && a->rank == 4 ? a : 0;
+	const ffi_array *a = i < v->size && v->types[i] == ffi_buffer ? v->values[i] : 0;
+	return a && a->type == ffi_float32 && a->rank == 4 ? a : 0;
 }
 
-// kernel_gradient is the handler: x and dy give dk, with the attributes left, stride and top.
-static ffi_error *kernel_gradient(const ffi_frame *f) {
-	for (extension *e = f->extension; e; e = e->next)
-		if (e->type == ffi_metadata) return describe(f, (ffi_question *)e), NULL;
-	if (f->stage != ffi_execute) return 0;
+// job is a convolution or the gradient of one.
+typedef struct {
+	convolution c;
+	float *sums; // of the gradient's parts
+	atomic_int failed;
+} job;
+
+// describe_maps sets all but the kernel from the attributes left, stride and top, the maps and the kernel's size.
+static int describe_maps(const ffi_frame *f, const ffi_array *x, const ffi_array *y, int64_t rows, int64_t columns,
+	convolution *c) {
 	int64_t attributes[3];
 	for (int i = 0; i < 3; i++) {
 		const ffi_number *n = i < f->attributes.size ? f->attributes.values[i] : 0;
-		if (!n || f->attributes.types[i] != ffi_scalar || n->type != ffi_int64)
-			return fail(f, "dhkd: wrong attributes of a convolution's kernel gradient");
+		if (!n || f->attributes.types[i] != ffi_scalar || n->type != ffi_int64) return 0;
 		attributes[i] = *(int64_t *)n->value;
 	}
-	const ffi_array *x = f->arguments.size == 2 ? array(&f->arguments, 0) : 0, *dy = x ? array(&f->arguments, 1) : 0;
-	const ffi_array *dk = f->results.size == 1 ? array(&f->results, 0) : 0;
-	if (!dy || !dk || dy->dims[3] % 16 || dy->dims[0] != x->dims[0] || dk->dims[0] != dy->dims[3] ||
-		dk->dims[1] != x->dims[3])
-		return fail(f, "dhkd: wrong arguments of a convolution's kernel gradient");
-	work *w = malloc(sizeof *w);
-	if (!w) return fail(f, "dhkd: out of memory");
-	*w = (work){.dk = dk->data, .holders = 1};
-	w->g = (gradient){x->data, dy->data, x->dims[0], x->dims[1], x->dims[2], x->dims[3], dy->dims[1], dy->dims[2],
-		dy->dims[3], dk->dims[2], dk->dims[3], .left = attributes[0], .stride = attributes[1], .top = attributes[2]};
-	w->sums = malloc(dhkd_gradient_parts(&w->g) * dhkd_gradient_size(&w->g) * sizeof *w->sums);
-	ffi_error *error = w->sums ? 0 : fail(f, "dhkd: out of memory");
-	if (!error) run(f, w);
-	free(w->sums);
-	release(w);
-	return error;
+	*c = (convolution){x->data, 0, y->data, x->dims[0], x->dims[1], x->dims[2], x->dims[3], y->dims[1], y->dims[2],
+		y->dims[3], rows, columns, .left = attributes[0], .stride = attributes[1], .top = attributes[2]};
+	return y->dims[0] == c->images && c->out % 16 == 0 && c->stride > 0;
 }
 
-int dhkd_add_kernels(const void *api, int avx512, const char **what) {
+static void part(void *data, int64_t i) {
+	job *j = data;
+	dhkd_gradient_part(&j->c, i, j->sums + i * dhkd_gradient_size(&j->c), avx512);
+}
+
+static void add(void *data, int64_t i) {
+	job *j = data;
+	dhkd_gradient_add(&j->c, i, j->sums);
+}
+
+static void block(void *data, int64_t i) {
+	job *j = data;
+	if (!dhkd_convolution(&j->c, i, avx512)) j->failed = 1;
+}
+
+// asks answers XLA if it only asks for the version, or to prepare.
+static int asks(const ffi_frame *f) {
+	for (extension *e = f->extension; e; e = e->next)
+		if (e->type == ffi_metadata) return describe(f, (ffi_question *)e), 1;
+	return f->stage != ffi_execute;
+}
+
+// kernel_gradient is the handler that gives the gradient of the kernel [out, in, rows, columns] for x and y's gradient.
+static ffi_error *kernel_gradient(const ffi_frame *f) {
+	if (asks(f)) return 0;
+	const ffi_array *x = array(&f->arguments, 0), *y = array(&f->arguments, 1), *kernel = array(&f->results, 0);
+	job j = {0};
+	if (!x || !y || !kernel || !describe_maps(f, x, y, kernel->dims[2], kernel->dims[3], &j.c) ||
+		kernel->dims[0] != j.c.out || kernel->dims[1] != j.c.in)
+		return fail(f, "dhkd: wrong arguments of a convolution's kernel gradient");
+	j.c.kernel = kernel->data;
+	j.sums = malloc(dhkd_gradient_parts(&j.c) * dhkd_gradient_size(&j.c) * sizeof *j.sums);
+	if (!j.sums) return fail(f, "dhkd: no memory for a convolution's kernel gradient");
+	in_parallel(f, part, &j, dhkd_gradient_parts(&j.c));
+	in_parallel(f, add, &j, j.c.in);
+	free(j.sums);
+	return 0;
+}
+
+// convolve is the handler that gives y for x and the kernel [rows, columns, in, out].
+static ffi_error *convolve(const ffi_frame *f) {
+	if (asks(f)) return 0;
+	const ffi_array *x = array(&f->arguments, 0), *kernel = array(&f->arguments, 1), *y = array(&f->results, 0);
+	job j = {0};
+	if (!x || !y || !kernel || !describe_maps(f, x, y, kernel->dims[0], kernel->dims[1], &j.c) ||
+		kernel->dims[2] != j.c.in || kernel->dims[3] != j.c.out)
+		return fail(f, "dhkd: wrong arguments of a convolution");
+	j.c.kernel = kernel->data;
+	in_parallel(f, block, &j, dhkd_convolution_blocks(&j.c));
+	return j.failed ? fail(f, "dhkd: no memory for a convolution") : 0;
+}
+
+int dhkd_add_kernels(const void *api, int with_avx512, const char **what) {
 	*what = "the processor has no AVX2";
 	__builtin_cpu_init();
 	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
-	avx512 = avx512 && __builtin_cpu_supports("avx512f");
 
 	// Versions of PJRT differ in the registration's arguments without a sign of it, so this is the one that was tried.
 	*what = "the plugin's PJRT API is not 0.115";
@@ -149,11 +192,17 @@ int dhkd_add_kernels(const void *api, int avx512, const char **what) {
 	} *ffi = 0;
 	for (const extension *e = head->extension; e && !ffi; e = e->next)
 		if (e->type == pjrt_ffi && e->struct_size >= sizeof *ffi) ffi = (const void *)e;
-	static const char target[] = "dhkd_kernel_gradient", platform[] = "Host";
-	ffi_registration args = {sizeof args, target, sizeof target - 1, kernel_gradient, platform, sizeof platform - 1, 0};
-	if (!ffi || ffi->register_handler(&args) || !understood) return 0;
+	static const struct {
+		const char *name;
+		void *handler;
+	} ours[] = {{"dhkd_convolution", convolve}, {"dhkd_kernel_gradient", kernel_gradient}};
+	for (size_t i = 0; ffi && i < sizeof ours / sizeof *ours; i++) {
+		ffi_registration args = {sizeof args, ours[i].name, strlen(ours[i].name), ours[i].handler, "Host", 4, 0};
+		if (ffi->register_handler(&args)) return 0;
+	}
+	if (!understood) return 0;
 
-	part_of_gradient = avx512 ? dhkd_gradient_part_avx512 : dhkd_gradient_part_avx2;
+	avx512 = with_avx512 && __builtin_cpu_supports("avx512f");
 	*what = avx512 ? "AVX-512" : "AVX2";
 	return 1;
 }

@@ -8,7 +8,6 @@ package device
 import "C"
 
 import (
-	"bytes"
 	"regexp"
 	"strconv"
 	"sync/atomic"
@@ -46,33 +45,68 @@ func kernels() string {
 	case k == nil:
 		return ""
 	case k.used:
-		return "own kernel gradients of convolutions, with " + k.what
+		return "own for narrow convolutions, with " + k.what
 	default:
 		return "XLA's alone: " + k.what
 	}
 }
 
-// kernelGradient is how the gradient of dhkd/nn's convolutions with respect to the kernel reads in StableHLO: x and the
-// output's gradient, whose batches are summed over. XLA would transpose both through memory first.
-var kernelGradient = regexp.MustCompile(`"stablehlo\.convolution"\((?P<x>%\w+), (?P<dy>%\w+)\) \{
+// replacement is an operation of XLA and our kernel in its place, a template of the pattern's groups. The groups in and
+// out are numbers of channels, stride and across the strides of the two axes.
+type replacement struct {
+	pattern *regexp.Regexp
+	call    string
+}
+
+// replacements are dhkd/nn's convolutions, their gradients with respect to the input where the stride is 1, and their
+// gradients with respect to the kernel.
+var replacements = []replacement{
+	forward("o, i", "(?P<out>\\d+)x(?P<in>\\d+)", "${out}x${in}", "1, 0"),
+	forward("i, o", "(?P<in>\\d+)x(?P<out>\\d+)", "${in}x${out}", "0, 1"),
+	{operation("f, 0, 1, b", "i, 0, 1, o", "f, b, 0, 1", "1, 1", stridePattern,
+		`(?P<types>\(tensor<[\dx]*x(?P<in>\d+)xf32>, tensor<[\dx]*x(?P<out>\d+)xf32>\) -> tensor<[\dx]*xf32>)`),
+		custom("dhkd_kernel_gradient", "$b", "$types")},
+}
+
+const stridePattern = `(?P<stride>\d+), (?P<across>\d+)`
+
+// forward is the convolution with a kernel whose first axes are those, with pattern and template of their sizes,
+// and the permutation of them that our kernel [rows, columns, in, out] ends with.
+func forward(axes, sizes, template, permutation string) replacement {
+	return replacement{operation("b, 0, 1, f", axes+", 0, 1", "b, 0, 1, f", stridePattern, "1, 1",
+		`\(tensor<(?P<x>[\dx]+)xf32>, tensor<`+sizes+`x(?P<rows>\d+)x(?P<columns>\d+)xf32>\) -> `+
+			`tensor<(?P<y>[\dx]+)xf32>`),
+		`%dhkd${id} = "stablehlo.transpose"($b) {permutation = array<i64: 2, 3, ` + permutation + `>} : (` +
+			`tensor<` + template + `x${rows}x${columns}xf32>) -> tensor<${rows}x${columns}x${in}x${out}xf32>
+  ` + custom("dhkd_convolution", "%dhkd${id}",
+			"(tensor<${x}xf32>, tensor<${rows}x${columns}x${in}x${out}xf32>) -> tensor<${y}xf32>")}
+}
+
+// operation matches how a convolution reads in StableHLO: its dimensions, its strides, its dilation and its types.
+func operation(a, b, result, strides, dilation, types string) *regexp.Regexp {
+	return regexp.MustCompile(`%(?P<id>\w+) = "stablehlo\.convolution"\((?P<a>%\w+), (?P<b>%\w+)\) \{
 \s*batch_group_count = 1 : i64,
-\s*dimension_numbers = #stablehlo\.conv<\[f, 0, 1, b\]x\[i, 0, 1, o\]->\[f, b, 0, 1\]>,
+\s*dimension_numbers = #stablehlo\.conv<\[` + a + `\]x\[` + b + `\]->\[` + result + `\]>,
 \s*feature_group_count = 1 : i64,
 \s*lhs_dilation = array<i64: 1, 1>,
 \s*padding = dense<\[\[(?P<top>\d+), -?\d+\], \[(?P<left>\d+), -?\d+\]\]> : tensor<2x2xi64>,
 \s*precision_config = [^\n]*,
-\s*rhs_dilation = array<i64: (?P<stride>\d+), (?P<across>\d+)>,
+\s*rhs_dilation = array<i64: ` + dilation + `>,
 \s*window_reversal = array<i1: false, false>,
-\s*window_strides = array<i64: 1, 1>
-\s*\} : (?P<types>\(tensor<[\dx]*x(?P<in>\d+)xf32>, tensor<[\dx]*x(?P<out>\d+)xf32>\) -> tensor<[\dx]*xf32>)`)
+\s*window_strides = array<i64: ` + strides + `>
+\s*\} : ` + types)
+}
 
-const kernelGradientCall = `"stablehlo.custom_call"($x, $dy) {
-  api_version = 4 : i32,
-  backend_config = {left = $left : i64, stride = $stride : i64, top = $top : i64},
-  call_target_name = "dhkd_kernel_gradient",
-  operand_layouts = [dense<[3, 2, 1, 0]> : tensor<4xindex>, dense<[3, 2, 1, 0]> : tensor<4xindex>],
-  result_layouts = [dense<[3, 2, 1, 0]> : tensor<4xindex>]
-} : $types`
+// custom is a call of our kernel.
+func custom(target, b, types string) string {
+	return `%$id = "stablehlo.custom_call"($a, ` + b + `) {
+    api_version = 4 : i32,
+    backend_config = {left = $left : i64, stride = $stride : i64, top = $top : i64},
+    call_target_name = "` + target + `",
+    operand_layouts = [dense<[3, 2, 1, 0]> : tensor<4xindex>, dense<[3, 2, 1, 0]> : tensor<4xindex>],
+    result_layouts = [dense<[3, 2, 1, 0]> : tensor<4xindex>]
+  } : ` + types
+}
 
 // withKernels returns a program with our kernels in place of operations of XLA, or nil if there is nothing to replace.
 func withKernels(program []byte) []byte {
@@ -80,29 +114,35 @@ func withKernels(program []byte) []byte {
 	if k == nil || !k.used {
 		return nil
 	}
-	var result []byte
-	end := 0
-	for _, at := range kernelGradient.FindAllSubmatchIndex(program, -1) {
-		group := func(name string) []byte {
-			i := kernelGradient.SubexpIndex(name)
-			return program[at[2*i]:at[2*i+1]]
-		}
-		in, _ := strconv.Atoi(string(group("in")))
-		out, _ := strconv.Atoi(string(group("out")))
-		if !bytes.Equal(group("stride"), group("across")) || !faster(in, out) {
-			continue
-		}
-		result = append(result, program[end:at[0]]...)
-		result = kernelGradient.Expand(result, []byte(kernelGradientCall), program, at)
-		end = at[1]
-		k.replaced.Add(1)
+	before := k.replaced.Load()
+	for _, r := range replacements {
+		program = k.replace(program, r)
 	}
-	if result == nil {
+	if k.replaced.Load() == before {
 		return nil
+	}
+	return program
+}
+
+func (k *addedKernels) replace(program []byte, r replacement) (result []byte) {
+	end := 0
+	for _, at := range r.pattern.FindAllSubmatchIndex(program, -1) {
+		group := func(name string) string {
+			i := r.pattern.SubexpIndex(name)
+			return string(program[at[2*i]:at[2*i+1]])
+		}
+		in, _ := strconv.Atoi(group("in"))
+		out, _ := strconv.Atoi(group("out"))
+		if group("stride") == group("across") && faster(in, out) {
+			result = append(result, program[end:at[0]]...)
+			result = r.pattern.Expand(result, []byte(r.call), program, at)
+			end = at[1]
+			k.replaced.Add(1)
+		}
 	}
 	return append(result, program[end:]...)
 }
 
-// faster says, by measurement, whether our kernel is faster than XLA's; it must be able to, too: output channels are
-// taken sixteen at a time. Of more channels the parts' sums no longer fit the caches.
+// faster says, by measurement, whether our kernels are faster than XLA's. They take output channels sixteen at a time,
+// and with more channels the sums of the kernel's gradient no longer fit the caches.
 func faster(in, out int) bool { return out%16 == 0 && in*out <= 128*128 }
