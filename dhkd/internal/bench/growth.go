@@ -24,7 +24,6 @@ import (
 type growthPlan struct {
 	compiled []growthJob
 	timed    []growthJob
-	rounds   int // turns of each batch, of which the first does not count
 }
 
 // growthJob is what one process measures.
@@ -36,7 +35,7 @@ type growthJob struct {
 	Size    int    `json:"size"`
 	Depth   int    `json:"depth,omitempty"`
 	Batches []int  `json:"batches"`
-	Rounds  int    `json:"rounds"` // 0 = only compile
+	Rounds  int    `json:"rounds"` // turns of each batch, of which the first does not count; 0 = only compile
 }
 
 func (j growthJob) String() string {
