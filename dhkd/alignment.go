@@ -56,11 +56,11 @@ func MeasureAlignment(ceGradients, logitGradients []*Node) Alignment {
 // checkGradients panics unless there are two gradients for each parameter, all of one dtype.
 func checkGradients(g1, g2 []*Node) {
 	if len(g1) == 0 || len(g1) != len(g2) {
-		exceptions.Panicf("gradient alignment: needs two gradients for each parameter, got %d and %d", len(g1), len(g2))
+		exceptions.Panicf("two gradients are compared parameter by parameter: got %d and %d", len(g1), len(g2))
 	}
 	for i := range g1 {
 		if !g1[i].Shape().Equal(g2[i].Shape()) || g1[i].DType() != g1[0].DType() {
-			exceptions.Panicf("gradient alignment: gradients %d have shapes %s and %s; they must be equal, "+
+			exceptions.Panicf("gradients %d have shapes %s and %s; they must be equal, "+
 				"and of one dtype over all parameters (%s)", i, g1[i].Shape(), g2[i].Shape(), g1[0].DType())
 		}
 	}
