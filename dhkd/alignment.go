@@ -56,7 +56,7 @@ func MeasureAlignment(ceGradients, logitGradients []*Node) Alignment {
 // checkGradients panics unless there are two gradients for each parameter, all of one dtype.
 func checkGradients(g1, g2 []*Node) {
 	if len(g1) == 0 || len(g1) != len(g2) {
-		exceptions.Panicf("two gradients are compared parameter by parameter: got %d and %d", len(g1), len(g2))
+		exceptions.Panicf("needs two gradients for each parameter, got %d and %d", len(g1), len(g2))
 	}
 	for i := range g1 {
 		if !g1[i].Shape().Equal(g2[i].Shape()) || g1[i].DType() != g1[0].DType() {
