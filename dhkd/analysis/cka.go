@@ -32,7 +32,7 @@ func CKA(k, l *mat.SymDense) float64 {
 			both, left, right = both+a*b, left+a*a, right+b*b
 		}
 	}
-	return both / math.Sqrt(left*right)
+	return both / (math.Sqrt(left) * math.Sqrt(right)) // left * right can overflow
 }
 
 // Stage is the features of one stage of a network, [n, d].

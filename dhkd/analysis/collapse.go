@@ -88,7 +88,9 @@ func newParts(l Layer, place []int, classes int) parts {
 		floats.Add(p.means.RawRowView(k), p.features.RawRowView(i))
 	}
 	for k, count := range counts {
-		floats.Scale(1/count, p.means.RawRowView(k))
+		for axis := range p.means.RawRowView(k) { // not times 1/count: the mean of equal features is exactly theirs
+			p.means.RawRowView(k)[axis] /= count
+		}
 	}
 	for label, at := range place {
 		if at > 0 {
@@ -210,10 +212,15 @@ func duality(w, m *mat.Dense) float64 {
 	return mat.Norm(&a, 2)
 }
 
-// centred is the rows less their mean.
+// centred is the rows less their mean. The first row goes first, so that rows that are all the same are exactly 0, and
+// what is not defined of them is NaN rather than a ratio of rounding errors.
 func centred(rows mat.Matrix) *mat.Dense {
 	c := mat.DenseCopyOf(rows)
 	n, d := c.Dims()
+	first := mat.Row(nil, 0, rows)
+	for i := range n {
+		floats.Sub(c.RawRowView(i), first)
+	}
 	mean := make([]float64, d)
 	for i := range n {
 		floats.AddScaled(mean, 1/float64(n), c.RawRowView(i))

@@ -53,6 +53,17 @@ func TestCKAOfStages(t *testing.T) {
 		"student: stage stem: 36 values") {
 		t.Error(err)
 	}
+	dead, large := make([]float32, 36), make([]float32, 36)
+	for i := range x {
+		dead[i] = []float32{0.1, 0.7, 1e-3}[i%3]
+		large[i] = 1e38 * x[i]
+	}
+	if c, err = CKAOfStages(12, []Stage{{"dead", dead}}, []Stage{{"dead", dead}}); err != nil || c.Values[0][0] != 0 {
+		t.Errorf("of features that are the same for all images: %+v, %v", c, err)
+	}
+	if c, err = CKAOfStages(12, []Stage{{"large", large}}, []Stage{{"large", large}}); err != nil || c.Values[0][0] != 1 {
+		t.Errorf("of features near the largest number of float32: %+v, %v", c, err)
+	}
 	x[0] = float32(math.Inf(1))
 	if _, err := CKAOfStages(12, stages[1:], stages); err == nil || !strings.Contains(err.Error(),
 		"teacher: stage stem has") {
@@ -87,6 +98,13 @@ func TestPCA(t *testing.T) {
 	near(t, "its height", math.Abs(e.Points[0][1]), math.Abs(20*math.Sin(angle)), 1e-4)
 	if e, err := PCA(mat.NewDense(4, 3, nil)); err != nil || e.Points[3] != [2]float64{} || e.Explained[0] != 0 {
 		t.Errorf("of one point: %+v, %v", e, err)
+	}
+	same, one := mat.NewDense(7, 40, nil), normal(3, 1, 40)
+	for i := range 7 {
+		same.SetRow(i, one.RawRowView(0))
+	}
+	if e, err := PCA(same); err != nil || e.Explained[0] != 0 {
+		t.Errorf("of one point with coordinates that are rounded: %+v, %v", e, err)
 	}
 	if _, err := PCA(mat.NewDense(2, 3, nil)); err == nil || !strings.Contains(err.Error(), "needs 3 images") {
 		t.Error(err)

@@ -22,6 +22,7 @@ func PCA(features *mat.Dense) (record.Embedding, error) {
 	if n < 3 || d < 2 || !finite(features.RawMatrix().Data) {
 		return e, fmt.Errorf("a picture needs 3 images of 2 finite features or more: there are %d of %d", n, d)
 	}
+	features = centred(features)
 	var pc stat.PC
 	if !pc.PrincipalComponents(features, nil) {
 		return e, errors.New("the principal components were not found")
@@ -34,7 +35,7 @@ func PCA(features *mat.Dense) (record.Embedding, error) {
 	}
 	var axes, at mat.Dense
 	pc.VectorsTo(&axes)
-	at.Mul(centred(features), axes.Slice(0, d, 0, 2))
+	at.Mul(features, axes.Slice(0, d, 0, 2))
 	for axis := range 2 {
 		e.Explained = append(e.Explained, variances[axis]/total)
 		largest := 0.0

@@ -35,9 +35,9 @@ const (
 
 // TSNE is t-distributed stochastic neighbour embedding of features, [n, d], in two dimensions (van der Maaten and
 // Hinton 2008, Visualizing data using t-SNE), exact: all pairs of images count, at a cost of n^2 a step, for up to a
-// few thousand images. The same arguments give the same picture. (The Go library that there is, danaugrs/go-tsne,
-// draws its first picture from the generator that cannot be seeded any more.) The error is that of features that are
-// not finite or too few, or of a perplexity that does not fit.
+// few thousand images. The same arguments give the same picture, which is why this does not call danaugrs/go-tsne:
+// that library draws its first picture from the global generator of math/rand and takes no other. The error is that of
+// features that are not finite or too few, or of a perplexity that does not fit.
 func TSNE(features *mat.Dense, o TSNEOptions) (record.Embedding, error) {
 	n, _ := features.Dims()
 	if n < 5 || !finite(features.RawMatrix().Data) {

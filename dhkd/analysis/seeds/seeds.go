@@ -98,8 +98,8 @@ const most = 1_000_000
 // Needed is the smallest number of seeds with which a two-sided paired t-test at the level of 5 % finds a true
 // difference with a probability of at least 80 %, where sd is the standard deviation of the differences between two
 // methods, seed by seed. Both are in the same unit, as points of accuracy. It is exact for normal differences (the
-// noncentral t distribution). The standard deviation is itself an estimate: of three seeds it may be half or six
-// times the true one.
+// noncentral t distribution). The standard deviation is itself an estimate: after three seeds, the true one may
+// be half of it or six times as large (95 % confidence).
 func Needed(sd, difference float64) (int, error) {
 	return needed(sd, difference, func(n int) (freedom int, noncentrality float64) {
 		return n - 1, math.Abs(difference) / sd * math.Sqrt(float64(n))
