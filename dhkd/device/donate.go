@@ -13,13 +13,15 @@ var donors atomic.Pointer[regexp.Regexp]
 // DonateVariables says in which top-level scopes of a model's store the variables are that programs replace. GoMLX gives
 // their memory to the program that does, but go-xla does not tell XLA that results may take it: so each step would have
 // all variables twice. With this programs for the CPU under Linux that are compiled from then on put new values in place
-// of old ones. A program that only reads such a variable leaves it as it is.
+// of old ones. A program that only reads such a variable leaves it as it is. A later call's scopes take the place of an
+// earlier one's.
 func DonateVariables(scopes ...string) {
+	quoted := make([]string, len(scopes))
 	for i, scope := range scopes {
-		scopes[i] = regexp.QuoteMeta(scope)
+		quoted[i] = regexp.QuoteMeta(scope)
 	}
 	// go-xla writes a variable's path "/scope/name" as an identifier.
-	donors.Store(regexp.MustCompile(`(%_(?:` + strings.Join(scopes, "|") + `)_\w+: tensor<[^>]*>)`))
+	donors.Store(regexp.MustCompile(`(%_(?:` + strings.Join(quoted, "|") + `)_\w+: tensor<[^>]*>)`))
 }
 
 // markDonors returns the StableHLO text with the variables marked whose memory results may take, or nil if there are

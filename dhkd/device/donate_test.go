@@ -13,7 +13,11 @@ func TestMarkDonors(t *testing.T) {
 	if got := markDonors([]byte(code)); got != nil {
 		t.Errorf("without scopes: %s", got)
 	}
-	DonateVariables("other", "own")
+	DonateVariables("arg0")
+	scopes := []string{"o.her", "own"}
+	if DonateVariables(scopes...); scopes[0] != "o.her" {
+		t.Errorf("the caller's scopes became %q", scopes)
+	}
 	const want = "module @m {\n  func.func @main(%arg0: tensor<4xf32>, %_own_w: tensor<2x3xf32> {jax.buffer_donor = true}, " +
 		"%_own2_w: tensor<f32>, %_owned: tensor<f32>) -> (tensor<f32>) {\n    %0 = add %_own_w: tensor<f32>\n}"
 	if got := string(markDonors([]byte(code))); got != want {

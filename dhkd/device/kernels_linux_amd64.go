@@ -114,17 +114,21 @@ func withKernels(program []byte) []byte {
 	if k == nil || !k.used {
 		return nil
 	}
-	before := k.replaced.Load()
+	all := 0
 	for _, r := range replacements {
-		program = k.replace(program, r)
+		var n int
+		program, n = r.replace(program)
+		all += n
 	}
-	if k.replaced.Load() == before {
+	k.replaced.Add(int64(all))
+	if all == 0 {
 		return nil
 	}
 	return program
 }
 
-func (k *addedKernels) replace(program []byte, r replacement) (result []byte) {
+// replace puts our kernel in place of n operations.
+func (r replacement) replace(program []byte) (result []byte, n int) {
 	end := 0
 	for _, at := range r.pattern.FindAllSubmatchIndex(program, -1) {
 		group := func(name string) string {
@@ -133,15 +137,18 @@ func (k *addedKernels) replace(program []byte, r replacement) (result []byte) {
 		}
 		in, _ := strconv.Atoi(group("in"))
 		out, _ := strconv.Atoi(group("out"))
-		if group("stride") == group("across") && faster(in, out) {
+		if group("stride") == group("across") && faster(in, out) && !empty.Match(program[at[0]:at[1]]) {
 			result = append(result, program[end:at[0]]...)
 			result = r.pattern.Expand(result, []byte(r.call), program, at)
 			end = at[1]
-			k.replaced.Add(1)
+			n++
 		}
 	}
-	return append(result, program[end:]...)
+	return append(result, program[end:]...), n
 }
+
+// empty matches the type of a tensor without elements, by whose sizes our kernels would divide.
+var empty = regexp.MustCompile(`tensor<(?:\d+x)*0x`)
 
 // faster says, by measurement, whether our kernels are faster than XLA's. They take output channels sixteen at a time,
 // and with more channels the sums of the kernel's gradient no longer fit the caches.

@@ -199,6 +199,9 @@ func TestOperationsThatStay(t *testing.T) {
 		{"off", convolution{2, 4, 4, 16, 16, 3, 1, 1, 1}},
 		{"", convolution{2, 4, 4, 24, 24, 3, 1, 1, 1}},   // not sixteen at a time
 		{"", convolution{2, 4, 4, 256, 256, 3, 1, 1, 1}}, // XLA is faster
+		{"", convolution{0, 4, 4, 16, 16, 3, 1, 1, 1}},   // nothing to compute
+		{"", convolution{2, 4, 4, 0, 16, 3, 1, 1, 1}},
+		{"", convolution{2, 4, 4, 16, 0, 3, 1, 1, 1}},
 	} {
 		use(c.choice)
 		call(t, c.program(t, backend), c.arguments(rand.New(rand.NewPCG(1, 2))))
