@@ -3,6 +3,7 @@ package plots_test
 import (
 	"image"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -115,6 +116,39 @@ func TestGradientFigures(t *testing.T) {
 	}
 	_, err = plots.Alignment(plotstest.Records(plotstest.Quickstart()[:2], 1), plots.Options{})
 	refused(t, err, "method.align=true")
+}
+
+// An epoch of a long run that does not keep its layers has no column in the map of layers.
+func TestLayersOfSomeEpochs(t *testing.T) {
+	drawn := func(edit func(*record.Epoch)) string {
+		measured := plotstest.Measured(1)
+		for _, r := range measured {
+			for len(r.Epochs) < 100 { // of which 1, 4, 7 and so on keep them
+				next := r.Epochs[len(r.Epochs)-1]
+				next.Epoch, next.Step, next.Gradients = next.Epoch+1, next.Step+r.Epochs[0].Step, nil
+				r.Epochs = append(r.Epochs, next)
+			}
+			r.Last, r.Recipe.Schedule.Epochs = 100, 100
+			edit(&r.Epochs[2])
+		}
+		figure, err := plots.LayerCosines(measured, plots.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		svg, err := figure.SVG()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(svg)
+	}
+	without := drawn(func(e *record.Epoch) {
+		e.Gradients.Parts = slices.DeleteFunc(e.Gradients.Parts, func(p record.GradientPart) bool {
+			return p.Kind == record.PartLayer
+		})
+	})
+	if without != drawn(func(e *record.Epoch) { e.Gradients = nil }) || without == drawn(func(*record.Epoch) {}) {
+		t.Error("the epoch has a column, or its layers do not matter")
+	}
 }
 
 // Whatever the numbers are, charts are drawn or refused.

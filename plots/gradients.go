@@ -82,7 +82,7 @@ func LayerCosines(records []*record.Record, o Options) (*Figure, error) {
 	reach := 0.0
 	for _, run := range s.Students {
 		h := &heat{title: run.Label, xLabel: "epoch", row: 7.5}
-		epochs := run.measured()
+		epochs := run.layered()
 		for _, e := range epochs {
 			h.columns = append(h.columns, fmt.Sprint(e))
 		}
@@ -231,10 +231,23 @@ func (run *Run) parts(kinds ...string) (parts []record.GradientPart) {
 }
 
 // measured are the epochs in which a seed has gradients.
-func (run *Run) measured() (epochs []int) {
+func (run *Run) measured() []int {
+	return run.epochsWith(func(_ *record.Record, e record.Epoch) bool { return e.Gradients != nil })
+}
+
+// layered are those of them in which a seed has layers, or would have them if its gradients were numbers.
+func (run *Run) layered() []int {
+	return run.epochsWith(func(r *record.Record, e record.Epoch) bool {
+		return e.Gradients != nil && (record.KeepsLayers(e.Epoch, r.Recipe.Schedule.Epochs) ||
+			slices.ContainsFunc(e.Gradients.Parts, func(p record.GradientPart) bool { return p.Kind == record.PartLayer }))
+	})
+}
+
+// epochsWith are the epochs of which that is true for a seed.
+func (run *Run) epochsWith(is func(*record.Record, record.Epoch) bool) (epochs []int) {
 	for _, r := range run.Records {
 		for _, e := range r.Epochs {
-			if e.Gradients != nil && !slices.Contains(epochs, e.Epoch) {
+			if !slices.Contains(epochs, e.Epoch) && is(r, e) {
 				epochs = append(epochs, e.Epoch)
 			}
 		}

@@ -98,8 +98,8 @@ func (g *GradientSums) add(terms []string, measured Metrics) {
 	}
 }
 
-// record is what the epoch's record says; nil without a measured step.
-func (g *GradientSums) record() *record.Gradients {
+// record is what the epoch's record says, with or without parts of kind [record.PartLayer]; nil without a measured step.
+func (g *GradientSums) record(layers bool) *record.Gradients {
 	if g == nil || g.Steps == 0 {
 		return nil
 	}
@@ -114,6 +114,9 @@ func (g *GradientSums) record() *record.Gradients {
 		case quantityCosine:
 			part := record.GradientPart{}
 			part.Kind, part.Name, _ = strings.Cut(of, " ")
+			if part.Kind == record.PartLayer && !layers {
+				continue
+			}
 			if s := t.spread(); s != nil {
 				part.Cosine = *s
 				part.Dot = rounded(tallies[quantityDot+" "+of].Mean)

@@ -237,11 +237,36 @@ func TestMeasureNonFinite(t *testing.T) {
 	step(0.5)
 	step(math.NaN())
 	step(-0.1)
-	r := g.record()
+	r := g.record(true)
 	p, _ := r.Part(record.PartWhole, "")
 	want := record.Spread{Steps: 2, Mean: 0.2, Std: 0.424264, Min: -0.1, Max: 0.5, Negative: 0.5}
 	if r.Steps != 3 || r.NonFinite != 1 || p.Cosine != want || p.Dot != 0.4 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestMeasureLongRun: an epoch more than all keep their layers in is without them, but has all other parts.
+func TestMeasureLongRun(t *testing.T) {
+	trainer := newTrainer(t, newConfig(t, devicetest.Go(t).Backend, oneHead, dhkd.NoAuxHead, 0))
+	plan := Plan{Seed: 1, Epochs: record.MostLayerEpochs + 1, BatchSize: tinyTrain, LearningRate: 0.01, MeasureEvery: 1}
+	p := &Progress{}
+	for epoch := 1; epoch <= plan.Epochs-2; epoch++ { // as if they had been
+		p.Epochs = append(p.Epochs, record.Epoch{Epoch: epoch, Step: epoch})
+	}
+	if err := trainer.Fit(t.Context(), plan, p, Hooks{}); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []bool{false, true} {
+		e := p.Epochs[plan.Epochs-2+i]
+		_, layer := e.Gradients.Part(record.PartLayer, "conv1.weight")
+		_, stage := e.Gradients.Part(record.PartStage, "conv1")
+		if layer != want || !stage {
+			t.Errorf("epoch %d: layers %t, want %t; stages %t", e.Epoch, layer, want, stage)
+		}
+	}
+	sums := GradientSums{Steps: 1, Tallies: []Tally{{Name: "cosine classifier"}, {Name: "cosine layer fc.weight"}}}
+	if got := sums.record(false).Disjoint; !slices.Equal(got, []string{record.PartClassifier}) {
+		t.Errorf("disjoint without layers: %v", got)
 	}
 }
 

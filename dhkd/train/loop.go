@@ -206,7 +206,7 @@ func (t *Trainer) epoch(ctx context.Context, plan Plan, p *Progress, hooks Hooks
 	p.TrainSeconds += seconds
 	p.Epochs = append(p.Epochs, record.Epoch{
 		Epoch: epoch, Step: epoch * steps, LearningRate: learningRate, Seconds: p.Sums.Seconds + seconds, Metrics: metrics,
-		Gradients: p.Sums.Gradients.record(),
+		Gradients: p.Sums.Gradients.record(record.KeepsLayers(epoch, plan.Epochs)),
 	})
 	p.Step, p.Sums = 0, Sums{Weighted: record.Metrics{}}
 	return nil

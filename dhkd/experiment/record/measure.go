@@ -119,7 +119,7 @@ type Gradients struct {
 	NonFinite int `json:"non_finite,omitempty"` // those with a NaN or infinite gradient, which count in nothing below
 	// Terms are the two losses; one where the method has no other: then there are no parts.
 	Terms []string `json:"terms"`
-	// Parts of the network on which both losses act, each taken as one vector.
+	// Parts of the network on which both losses act, each taken as one vector; layers in some of the epochs, see [KeepsLayers].
 	Parts []GradientPart `json:"parts,omitempty"`
 	// Disjoint are parts where one of the two gradients was 0 in all steps, as in the heads of a method with two: there is
 	// no angle between them. They are named as in Parts, by name or else by kind.
@@ -148,6 +148,17 @@ const (
 // PartKinds lists the kinds.
 var PartKinds = []string{PartWhole, PartBackbone, PartClassifier, PartClassifierWeight, PartClassifierBias, PartStage,
 	PartLayer}
+
+// MostLayerEpochs is the number of epochs up to which each has the parts of kind [PartLayer].
+const MostLayerEpochs = 40
+
+// KeepsLayers says whether an epoch, of so many that a run has, keeps the parts of kind [PartLayer]. A deep network has
+// hundreds, a quarter of a kilobyte each, so that a long run keeps those of about [MostLayerEpochs] epochs at equal
+// distances, the first and the last among them. All other parts are there in every epoch.
+func KeepsLayers(epoch, epochs int) bool {
+	every := max(1, (epochs+MostLayerEpochs-1)/MostLayerEpochs)
+	return (epoch-1)%every == 0 || epoch == epochs
+}
 
 // GradientPart is the angle between the two gradients of a part of the network.
 type GradientPart struct {

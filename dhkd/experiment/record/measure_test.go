@@ -162,3 +162,25 @@ func TestGradientsErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestKeepsLayers: all epochs of a short run; of any run the first and the last, and few enough at equal distances.
+func TestKeepsLayers(t *testing.T) {
+	for epochs := 1; epochs <= 1000; epochs++ {
+		var kept []int
+		for epoch := 1; epoch <= epochs; epoch++ {
+			if record.KeepsLayers(epoch, epochs) {
+				kept = append(kept, epoch)
+			}
+		}
+		n := len(kept)
+		if kept[0] != 1 || kept[n-1] != epochs || n > record.MostLayerEpochs+1 || n < min(epochs, record.MostLayerEpochs/2) ||
+			epochs <= record.MostLayerEpochs && n != epochs {
+			t.Fatalf("of %d epochs: %v", epochs, kept)
+		}
+		for i := 2; i < n-1; i++ {
+			if kept[i]-kept[i-1] != kept[1]-kept[0] {
+				t.Fatalf("of %d epochs: %v", epochs, kept)
+			}
+		}
+	}
+}
