@@ -203,19 +203,24 @@ func median(values []float64) float64 { return QuartilesOf(values).Median }
 
 // LoadBench reads a bench's record; what is no record, or has cases without this project's or empty turns, is refused.
 func LoadBench(path string) (*Bench, error) {
+	return loadBench(path, "make bench", (*Bench).check)
+}
+
+// loadBench reads a record of one of the bench's kinds.
+func loadBench[R any](path, writer string, check func(*R) error) (*R, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	var b Bench
-	err = json.Unmarshal(data, &b)
+	r := new(R)
+	err = json.Unmarshal(data, r)
 	if err == nil {
-		err = b.check()
+		err = check(r)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s is no record that \"make bench\" wrote: %w", path, err)
+		return nil, fmt.Errorf("%s is no record that %q wrote: %w", path, writer, err)
 	}
-	return &b, nil
+	return r, nil
 }
 
 func (b *Bench) check() error {

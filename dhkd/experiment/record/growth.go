@@ -1,11 +1,9 @@
 package record
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 )
 
@@ -189,19 +187,7 @@ func Exponent(x, y []float64) float64 {
 
 // LoadGrowth reads a record; what is none, or has entries without a positive value, is refused.
 func LoadGrowth(path string) (*Growth, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var g Growth
-	err = json.Unmarshal(data, &g)
-	if err == nil {
-		err = g.check()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s is no record that \"make bench BENCH=-growth\" wrote: %w", path, err)
-	}
-	return &g, nil
+	return loadBench(path, "make bench BENCH=-growth", (*Growth).check)
 }
 
 func (g *Growth) check() error {
