@@ -45,8 +45,8 @@ func One(ctx context.Context, r *experiment.Runner, p *Plan, run *Run) (*record.
 	case err == nil || errors.Is(err, train.ErrInterrupted) || errors.As(err, &nonFinite):
 		os.Remove(note)
 	default:
-		writeErr := safefile.Write(note, func(w io.Writer) error { _, err := fmt.Fprintln(w, err); return err })
-		_ = writeErr // the error itself counts, and the process ends with it
+		// The error itself counts, and the process ends with it.
+		_ = safefile.Write(note, func(w io.Writer) error { _, err := fmt.Fprintln(w, err); return err })
 	}
 	return rec, err
 }

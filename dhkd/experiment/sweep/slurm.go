@@ -189,9 +189,9 @@ child=$!
 
 # SIGTERM comes when the task is preempted, requeued or cancelled, SIGUSR1 (to this script alone) before its time is
 # over. The run saves and ends. In the last case nobody but this script puts it back into the queue.
+code=0 over=
 trap 'signalled=1; kill -TERM "$child" 2>/dev/null' TERM
 trap 'signalled=1 over=1; kill -TERM "$child" 2>/dev/null' USR1
-code=0 over=
 while :; do
 	signalled=
 	wait "$child"
