@@ -7,7 +7,6 @@ import (
 
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
@@ -18,12 +17,10 @@ import (
 // Activations is a trained network on a device that gives, besides logits, what is computed on the way. It is not
 // safe for concurrent use.
 type Activations struct {
-	network *Network
-	trainer *Trainer // holds the variables; trains nothing
-	exec    *model.Exec
-	stages  bool
-	names   []string    // of the outputs
-	heads   []headInput // without their nodes
+	*deployed
+	stages bool
+	names  []string    // of the outputs
+	heads  []headInput // without their nodes
 }
 
 // Activation is what a network computes of n images. All are row-major.
@@ -40,27 +37,13 @@ type Activation struct {
 // NewActivations puts a network on the device. Of the data set it takes the shape of the images, what they are
 // normalised with, and nothing else: its classes need not be the network's. stages asks for the maps of all stages,
 // which take space; those higher than 32 are averaged over windows so that they are not.
-func NewActivations(backend compute.Backend, data *dataset.Set, n *Network, stages bool) (_ *Activations, err error) {
-	defer catch(&err)
-	t := &Trainer{Config: Config{Backend: backend, Data: data, Step: Step{Model: n.Model}}, store: model.NewStore(),
-		compiled: map[string]bool{}}
-	a := &Activations{network: n, trainer: t, stages: stages}
-	if err = t.load(studentScope, n); err == nil {
-		a.exec, err = model.NewExec(backend, t.store, a.forward)
-	}
-	if err != nil {
-		a.Close()
+func NewActivations(backend compute.Backend, data *dataset.Set, n *Network, stages bool) (*Activations, error) {
+	a := &Activations{stages: stages}
+	var err error
+	if a.deployed, err = deploy(backend, data, n, a.forward); err != nil {
 		return nil, err
 	}
 	return a, nil
-}
-
-// Close frees the network and its programs.
-func (a *Activations) Close() {
-	if a.exec != nil {
-		a.exec.Finalize()
-	}
-	a.trainer.Close()
 }
 
 // Names of the outputs of the program, beside those of stages.
@@ -71,13 +54,12 @@ const (
 	outputStage  = "stage"
 )
 
-func (a *Activations) forward(variables *model.Scope, pixels *Node) (outputs []*Node) {
-	d := a.trainer.Data
+func (a *Activations) forward(variables *model.Scope, images *Node) (outputs []*Node) {
 	a.names, a.heads = nil, nil
 	add := func(name string, x *Node) { a.names, outputs = append(a.names, name), append(outputs, x) }
 	var scope *nn.Scope
 	var stop func() []headInput
-	out := a.network.forwardIn(variables, nn.Options{}, Normalize(pixels, d.Mean, d.Std), func(s *nn.Scope) {
+	out := a.network.forwardIn(variables, nn.Options{}, images, func(s *nn.Scope) {
 		scope, stop = s, listenToHeads(s)
 	})
 	for _, h := range stop() {
@@ -113,7 +95,7 @@ func flatten(x *Node) *Node {
 // Each gives the activations of all images of a split to f, in order and batch by batch, without files that were
 // skipped. It ends with the error of ctx, of f, or of a file.
 func (a *Activations) Each(ctx context.Context, s dataset.Split, batch int, f func(Activation) error) error {
-	return eachBatch(ctx, s, a.trainer.Data, batch, a.compute, func(rows [][]float32, labels []int32) error {
+	return a.each(ctx, s, batch, func(rows [][]float32, labels []int32) error {
 		made := Activation{Labels: labels, Logits: map[string][]float32{}, Inputs: map[string][]float32{}}
 		for i, name := range a.names {
 			if head, ok := strings.CutPrefix(name, outputLogits); ok {
@@ -128,30 +110,6 @@ func (a *Activations) Each(ctx context.Context, s dataset.Split, batch int, f fu
 		}
 		return f(made)
 	})
-}
-
-func (a *Activations) compute(pixels []uint8) (rows [][]float32, err error) {
-	defer catch(&err)
-	d := a.trainer.Data
-	images := tensors.FromFlatDataAndDimensions(pixels, len(pixels)/(d.Height*d.Width*d.Channels), d.Height, d.Width,
-		d.Channels)
-	defer images.FinalizeAll()
-	if err := a.trainer.compile(a.exec, []any{images}); err != nil {
-		return nil, err
-	}
-	outputs, err := a.exec.Call(images)
-	if err != nil {
-		return nil, err
-	}
-	for _, out := range outputs {
-		values, err := tensors.CopyFlatData[float32](out)
-		if err != nil {
-			return nil, err
-		}
-		out.FinalizeAll()
-		rows = append(rows, values)
-	}
-	return rows, nil
 }
 
 // Last returns the weight, [classes, width], and the bias, [classes], of the last linear layer of a head, which

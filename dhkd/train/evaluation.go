@@ -19,51 +19,93 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/zoo"
 )
 
-// Inference is a trained network on a device, for one of its heads: images in, logits out. It is not safe for
-// concurrent use.
-type Inference struct {
+// deployed is a trained network on a device with one program: images in, what it computes of them out.
+type deployed struct {
 	network *Network
 	trainer *Trainer // holds the variables; trains nothing
 	exec    *model.Exec
-	head    string
+}
+
+// deploy puts a network on the device. forward builds it on normalised images, [n, height, width, channels], and gives the
+// program's outputs, of a row an image each. A program is compiled for each size of batch, when it is first used.
+func deploy(backend compute.Backend, data *dataset.Set, n *Network,
+	forward func(variables *model.Scope, images *Node) []*Node) (_ *deployed, err error) {
+	defer catch(&err)
+	d := &deployed{network: n, trainer: &Trainer{Config: Config{Backend: backend, Data: data, Step: Step{Model: n.Model}},
+		store: model.NewStore(), compiled: map[string]bool{}}}
+	if err = d.trainer.load(studentScope, n); err == nil {
+		d.exec, err = model.NewExec(backend, d.trainer.store, func(variables *model.Scope, pixels *Node) []*Node {
+			return forward(variables, Normalize(pixels, data.Mean, data.Std))
+		})
+	}
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Close frees the network and its programs.
+func (d *deployed) Close() {
+	if d.exec != nil {
+		d.exec.Finalize()
+	}
+	d.trainer.Close()
+}
+
+// compute gives copies of the outputs of images [n, height, width, channels], row-major.
+func (d *deployed) compute(pixels []uint8) (rows [][]float32, err error) {
+	defer catch(&err)
+	set := d.trainer.Data
+	n := len(pixels) / (set.Height * set.Width * set.Channels)
+	images := tensors.FromFlatDataAndDimensions(pixels, n, set.Height, set.Width, set.Channels)
+	defer images.FinalizeAll()
+	if err := d.trainer.compile(d.exec, []any{images}); err != nil {
+		return nil, err
+	}
+	outputs, err := d.exec.Call(images)
+	if err != nil {
+		return nil, err
+	}
+	for _, out := range outputs {
+		defer out.FinalizeAll()
+	}
+	for _, out := range outputs {
+		values, err := tensors.CopyFlatData[float32](out)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, values)
+	}
+	return rows, nil
+}
+
+// Inference is a trained network on a device, for one of its heads: images in, logits out. It is not safe for
+// concurrent use.
+type Inference struct {
+	*deployed
+	head string
 }
 
 // NewInference puts a network on the device. The head is [record.MainHead] or [record.AuxHead]. Of the data set it
 // takes the shape of the images and what they are normalised with. A program is compiled for each size of batch, when
 // it is first used.
-func NewInference(backend compute.Backend, data *dataset.Set, n *Network, head string) (_ *Inference, err error) {
-	defer catch(&err)
+func NewInference(backend compute.Backend, data *dataset.Set, n *Network, head string) (*Inference, error) {
 	if head == record.AuxHead && n.Model.AuxHead == "none" {
 		return nil, fmt.Errorf("the %s has no auxiliary head", n.Model.Name)
 	}
 	if n.Model.Classes != data.Classes {
 		return nil, fmt.Errorf("the network has %d classes, data set %s has %d", n.Model.Classes, data.Name, data.Classes)
 	}
-	t := &Trainer{Config: Config{Backend: backend, Data: data, Step: Step{Model: n.Model}}, store: model.NewStore(),
-		compiled: map[string]bool{}}
-	made := &Inference{network: n, trainer: t, head: head}
-	if err = t.load(studentScope, n); err == nil {
-		made.exec, err = model.NewExec(backend, t.store, made.forward)
-	}
+	i := &Inference{head: head}
+	var err error
+	i.deployed, err = deploy(backend, data, n, func(variables *model.Scope, images *Node) []*Node {
+		return []*Node{i.logitsOf(n.forward(variables, nn.Options{}, images))}
+	})
 	if err != nil {
-		made.Close()
 		return nil, err
 	}
-	return made, nil
-}
-
-// Close frees the network and its programs.
-func (i *Inference) Close() {
-	if i.exec != nil {
-		i.exec.Finalize()
-	}
-	i.trainer.Close()
-}
-
-func (i *Inference) forward(variables *model.Scope, pixels *Node) *Node {
-	d := i.trainer.Data
-	images := Normalize(pixels, d.Mean, d.Std)
-	return i.logitsOf(i.network.forward(variables, nn.Options{}, images))
+	return i, nil
 }
 
 func (i *Inference) logitsOf(out zoo.Outputs) *Node {
@@ -74,22 +116,12 @@ func (i *Inference) logitsOf(out zoo.Outputs) *Node {
 }
 
 // Logits returns the logits, [n, classes], of images [n, height, width, channels], row-major.
-func (i *Inference) Logits(pixels []uint8) (logits []float32, err error) {
-	defer catch(&err)
-	d := i.trainer.Data
-	n := len(pixels) / (d.Height * d.Width * d.Channels)
-	images := tensors.FromFlatDataAndDimensions(pixels, n, d.Height, d.Width, d.Channels)
-	defer images.FinalizeAll()
-	inputs := []any{images}
-	if err := i.trainer.compile(i.exec, inputs); err != nil {
-		return nil, err
-	}
-	out, err := i.exec.Call1(inputs...)
+func (i *Inference) Logits(pixels []uint8) ([]float32, error) {
+	rows, err := i.compute(pixels)
 	if err != nil {
 		return nil, err
 	}
-	defer out.FinalizeAll()
-	return tensors.CopyFlatData[float32](out)
+	return rows[0], nil
 }
 
 // EvaluationBatch is the size of batch to evaluate images of this shape with: [Inference.Each] then needs a few hundred
@@ -104,19 +136,14 @@ func EvaluationBatch(d *dataset.Set) int {
 // error of ctx, of f, or of a file.
 func (i *Inference) Each(ctx context.Context, s dataset.Split, batch int,
 	f func(logits []float32, labels []int32) error) error {
-	compute := func(pixels []uint8) ([][]float32, error) {
-		logits, err := i.Logits(pixels)
-		return [][]float32{logits}, err
-	}
-	return eachBatch(ctx, s, i.trainer.Data, batch, compute, func(rows [][]float32, labels []int32) error {
-		return f(rows[0], labels)
-	})
+	return i.each(ctx, s, batch, func(rows [][]float32, labels []int32) error { return f(rows[0], labels) })
 }
 
-// eachBatch gives what compute makes of the images of a split to f, in order and batch by batch, without files that
-// were skipped: tensors of a row an image.
-func eachBatch(ctx context.Context, s dataset.Split, d *dataset.Set, batch int,
-	compute func(pixels []uint8) ([][]float32, error), f func(rows [][]float32, labels []int32) error) error {
+// each gives what the network computes of the images of a split to f, in order and batch by batch, without files that
+// were skipped: outputs of a row an image.
+func (d *deployed) each(ctx context.Context, s dataset.Split, batch int,
+	f func(rows [][]float32, labels []int32) error) error {
+	imageSize := d.trainer.Data.Height * d.trainer.Data.Width * d.trainer.Data.Channels
 	order := make([]int32, s.Len())
 	for i := range order {
 		order[i] = int32(i)
@@ -131,8 +158,8 @@ func eachBatch(ctx context.Context, s dataset.Split, d *dataset.Set, batch int,
 			return err
 		}
 		// a smaller batch is filled up with black, since another shape would be another program
-		pixels := append(b.Pixels, make([]uint8, (batch-len(b.Labels))*d.Height*d.Width*d.Channels)...)
-		rows, err := compute(pixels)
+		pixels := append(b.Pixels, make([]uint8, (batch-len(b.Labels))*imageSize)...)
+		rows, err := d.compute(pixels)
 		if err != nil {
 			return err
 		}
@@ -141,9 +168,11 @@ func eachBatch(ctx context.Context, s dataset.Split, d *dataset.Set, batch int,
 			if label < 0 {
 				continue
 			}
-			for _, values := range rows {
-				width := len(values) / batch
-				copy(values[n*width:], values[k*width:(k+1)*width])
+			if n < k { // a file before it was skipped
+				for _, values := range rows {
+					width := len(values) / batch
+					copy(values[n*width:], values[k*width:(k+1)*width])
+				}
 			}
 			b.Labels[n] = label
 			n++
