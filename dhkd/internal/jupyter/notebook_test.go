@@ -253,7 +253,7 @@ func TestLint(t *testing.T) {
 		{"picture that looks like a path", notebook(func(c map[string]any) {
 			c["outputs"] = shown("image/png", " /tmp/x")
 		}), ""},
-		{"path in a cell", notebook(func(c map[string]any) { c["source"] = "%%\nos.Open(\"/root/x\")" }),
+		{"path in a cell", notebook(func(c map[string]any) { c["source"] = "%%\nos.Open(\"/home/me/x\")" }),
 			"a path of one machine"},
 		{"failed command", notebook(func(c map[string]any) {
 			c["outputs"] = []any{map[string]string{"output_type": "stream", "text": "oh\nexit status 3\n"}}
