@@ -30,7 +30,8 @@ func TrainingCurves(records []*record.Record, o Options) (*Figure, error) {
 	if len(panel.runs) == 0 {
 		return nil, fmt.Errorf("no record has an epoch with %s yet: nothing to draw", record.MetricStudentTest)
 	}
-	subtitle := "Top-1 accuracy by epoch." + bandWords(s)
+	panels := []*panelData{panel}
+	subtitle := "Top-1 accuracy by epoch." + bandWords(panels)
 	alt := "Line chart of test top-1 accuracy in per cent by epoch."
 	for _, run := range panel.runs {
 		first, last := run.ends()
@@ -39,7 +40,7 @@ func TrainingCurves(records []*record.Record, o Options) (*Figure, error) {
 	panel.teacher = s.TeacherTop1
 	ch := panel.chart()
 	ch.y.low, ch.y.high = 0, math.Max(panel.high, panel.teacher.orZero())*1.06
-	return curves(s, o, subtitle, alt, []*panelData{panel}, []tile{ch.tile()})
+	return curves(s, o, subtitle, alt, panels, []tile{ch.tile()})
 }
 
 // LossCurves draws every loss term by epoch, a panel per term: means over the epoch's batches, before the method's
@@ -66,19 +67,21 @@ func LossCurves(records []*record.Record, o Options) (*Figure, error) {
 		panels, tiles = append(panels, panel), append(tiles, panel.lossChart().tile())
 		alt += panel.alt()
 	}
-	return curves(s, o, "Mean over the training batches of each epoch, before the method's weights."+bandWords(s), alt,
-		panels, tiles)
+	return curves(s, o, "Mean over the training batches of each epoch, before the method's weights."+bandWords(panels),
+		alt, panels, tiles)
 }
 
 // bandWords explains the bands, where there are any, and the thin lines beside them.
-func bandWords(s *Summary) string {
+func bandWords(panels []*panelData) string {
 	text, lines := "", ""
-	for _, run := range s.Students {
-		switch {
-		case run.banded():
-			text = " Line and band: mean over seeds with its 95\u00a0% interval (Student's t)"
-		case len(run.Records) > 1:
-			lines = "; thin lines: seeds"
+	for _, panel := range panels {
+		for _, run := range panel.runs {
+			switch {
+			case run.banded():
+				text = " Line and band: mean over seeds with its 95\u00a0% interval (Student's t)"
+			case len(run.Records) > 1:
+				lines = "; thin lines: seeds"
+			}
 		}
 	}
 	if text == "" {
@@ -91,7 +94,6 @@ func bandWords(s *Summary) string {
 type metricPanel struct {
 	title, label string
 	metrics      []string // the first is drawn as the run is, the others dotted
-	low, high    float64  // of the axis, where high is above low
 	zero         bool     // is marked
 }
 
@@ -118,16 +120,14 @@ func metricCurves(records []*record.Record, o Options, title, subtitle, lacking 
 		if of.zero {
 			ch.levels = append(ch.levels, level{at: 0, style: zeroStyle})
 		}
-		if ch.y.fit(ch.extent()); of.high > of.low {
-			ch.y.low, ch.y.high = of.low, of.high
-		}
+		ch.y.fit(ch.extent())
 		drawn, tiles = append(drawn, panel), append(tiles, ch.tile())
 		alt += panel.alt()
 	}
 	if len(drawn) == 0 {
 		return nil, fmt.Errorf("no record has %s", lacking)
 	}
-	return curves(s, o, subtitle+bandWords(s), alt, drawn, tiles, extra...)
+	return curves(s, o, subtitle+bandWords(drawn), alt, drawn, tiles, extra...)
 }
 
 // dot adds the runs of another metric, dotted.
