@@ -41,7 +41,7 @@ func Claims(records []*record.Record, claims ...Claim) {
 	for _, c := range claims {
 		rows = append(rows, c.row(records))
 	}
-	Table([]string{"claim", "the larger", "the smaller", "difference [95 %]", "seeds", "verdict"}, rows...)
+	Table([]string{"claim", "claimed larger", "claimed smaller", "difference [95 %]", "seeds", "verdict"}, rows...)
 }
 
 func (c Claim) row(records []*record.Record) []any {

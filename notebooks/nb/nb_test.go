@@ -130,16 +130,16 @@ func TestShow(t *testing.T) {
 
 func TestTables(t *testing.T) {
 	cells, right, err := tabulate([]string{"name", "n", "value"},
-		[][]any{{"a|b", 10, 0.12345678}, {"β", 9, math.Inf(-1)}, {"c", 8, float32(1e6)}})
+		[][]any{{"a|b", 10, 0.12345678}, {"β", 9, math.Inf(-1)}, {"c", 8, float32(1.25e8)}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const plain = "name   n   value\na|b   10  0.1235\nβ      9      -∞\nc      8   1e+06"
+	const plain = "name   n     value\na|b   10    0.1235\nβ      9        -∞\nc      8  1.25e+08"
 	if diff := cmp.Diff(plain, plainTable(cells, right)); diff != "" {
 		t.Error(diff)
 	}
 	const markdown = "| name | n | value |\n| --- | ---: | ---: |\n" +
-		"| a\\|b | 10 | 0.1235 |\n| β | 9 | -∞ |\n| c | 8 | 1e+06 |\n"
+		"| a\\|b | 10 | 0.1235 |\n| β | 9 | -∞ |\n| c | 8 | 1.25e+08 |\n"
 	if diff := cmp.Diff(markdown, markdownTable(cells, right)); diff != "" {
 		t.Error(diff)
 	}
@@ -154,7 +154,7 @@ func TestTables(t *testing.T) {
 
 func TestNumber(t *testing.T) {
 	for v, want := range map[float64]string{0: "0", 0.09003057: "0.09003", -2: "-2", 1e-11: "1e-11", -1e-17: "0",
-		math.Inf(1): "∞"} {
+		math.Inf(1): "∞", 9999.4: "9999", 9999.6: "10000", -13454: "-13450", 1e6: "1000000", 9999999: "1e+07"} {
 		if got := number(v); got != want {
 			t.Errorf("%g: %s, want %s", v, got, want)
 		}

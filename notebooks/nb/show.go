@@ -46,8 +46,8 @@ func (b *Book) figures() string {
 // Markdown shows text, with formulas between dollar signs.
 func Markdown(text string) { display(text, protocol.MIMETextMarkdown, text) }
 
-// Table shows a table. Numbers are given to four digits, and as 0 where they are what rounding leaves of it, below 1e-12; a
-// column of numbers is set flush right.
+// Table shows a table. Numbers are given to four digits, without an exponent below ten million, and as 0 where they are
+// what rounding leaves of it, below 1e-12; a column of numbers is set flush right.
 func Table(header []string, rows ...[]any) {
 	cells, right, err := tabulate(header, rows)
 	Check(err)
@@ -106,7 +106,11 @@ func number(v float64) string {
 	case math.Abs(v) < 1e-12:
 		return "0"
 	}
-	return strconv.FormatFloat(v, 'g', 4, 64)
+	text := strconv.FormatFloat(v, 'g', 4, 64)
+	if rounded := Must(strconv.ParseFloat(text, 64)); math.Abs(rounded) >= 1e4 && math.Abs(rounded) < 1e7 {
+		return strconv.FormatFloat(rounded, 'f', 0, 64) // 11210 in place of 1.121e+04
+	}
+	return text
 }
 
 func markdownTable(cells [][]string, right []bool) string {
