@@ -19,7 +19,7 @@ import (
 // local is a planned sweep of the tiny experiment, some of it replaced, and what makes it here.
 func local(t *testing.T, sweep string, slots int, replace ...string) *Local {
 	t.Helper()
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), `a 100% "sweep" #[1]`)
 	s := parse(t, sweep)
 	check(t, os.WriteFile(s.Recipes[0], []byte(strings.NewReplacer(replace...).Replace(tiny)), 0o600))
 	p, err := Expand(s)

@@ -41,7 +41,7 @@ func TestPinned(t *testing.T) {
 	seen := filepath.Join(l.Dir, "seen")
 	l.Command = func(ctx context.Context, _ *Run) *exec.Cmd {
 		return exec.CommandContext(ctx, "sh", "-c",
-			"grep Cpus_allowed_list: /proc/self/status >"+seen+"; echo $CUDA_VISIBLE_DEVICES >>"+seen)
+			`grep Cpus_allowed_list: /proc/self/status >"$1"; echo $CUDA_VISIBLE_DEVICES >>"$1"`, "sh", seen)
 	}
 	_, err := l.Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "0 of 1 completed") {

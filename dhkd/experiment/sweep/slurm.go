@@ -157,7 +157,7 @@ func (s *Slurm) script(j Job, dir string) string {
 	if s.Limit > 0 {
 		array += fmt.Sprintf("%%%d", s.Limit)
 	}
-	options := []string{"--job-name=" + s.Plan.Name, "--array=" + array, "--output=" + filepath.Join(dir, "%A_%a.log"),
+	options := []string{"--job-name=" + s.Plan.Name, "--array=" + array, output(dir),
 		"--open-mode=append", "--requeue", "--ntasks=1", fmt.Sprintf("--signal=B:USR1@%d", warning)}
 	for _, o := range []struct {
 		format string
@@ -209,6 +209,16 @@ exit "$code"
 func tasks(script string) string { return strings.TrimSuffix(script, ".sh") + ".tasks" }
 
 func quote(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
+
+// output is the option that names a task's log, as a script must have it: sbatch cuts a directory with a space in two,
+// unless the whole option is in quotes, and replaces what follows a %.
+func output(dir string) string {
+	option := "--output=" + filepath.Join(strings.ReplaceAll(dir, "%", "%%"), "%A_%a.log")
+	if strings.ContainsAny(option, " \t\"'#") {
+		return `"` + strings.ReplaceAll(option, `"`, `\"`) + `"`
+	}
+	return option
+}
 
 func write(path, text string) error {
 	return safefile.Write(path, func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
@@ -277,11 +287,12 @@ func Ended(ctx context.Context, dir string) (map[string]int, error) {
 
 // submitted are the IDs of a sweep's jobs.
 func submitted(dir string) (ids []string, err error) {
-	files, err := filepath.Glob(filepath.Join(dir, "slurm", "*", jobsFile))
+	files, err := fs.Glob(os.DirFS(dir), "slurm/*/"+jobsFile) // not filepath.Glob: dir may hold a [
 	if err != nil {
 		return nil, err
 	}
-	for _, path := range files {
+	for _, file := range files {
+		path := filepath.Join(dir, file)
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return nil, err

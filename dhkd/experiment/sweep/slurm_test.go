@@ -3,6 +3,7 @@ package sweep
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,6 +37,9 @@ func TestSlurmJobs(t *testing.T) {
 		if !strings.Contains(jobs[0].Text(), line+"\n") {
 			t.Errorf("%q is not in\n%s", line, jobs[0].Text())
 		}
+	}
+	if text := s.Jobs(survey(), `/a 100% "sweep"`)[0].Text(); !strings.Contains(text, `#SBATCH "--output=/a 100%% \"sweep\"/%A_%a.log"`+"\n") {
+		t.Error(text)
 	}
 	if !strings.Contains(jobs[1].Text(), "--array=0-2%8\n") {
 		t.Error(jobs[1].Text())
@@ -159,11 +163,16 @@ func TestRealSlurm(t *testing.T) {
 	surveyor := &Surveyor{Dir: l.Dir, Plan: l.Plan}
 	jobs, dir, err := s.Submit(t.Context(), surveyor.Survey())
 	check(t, err)
+	logs := func() []string {
+		names, err := fs.Glob(os.DirFS(dir), "*.log")
+		check(t, err)
+		return names
+	}
 	t.Cleanup(func() {
-		if logs, _ := filepath.Glob(filepath.Join(dir, "*.log")); t.Failed() {
-			for _, path := range logs {
-				text, _ := os.ReadFile(path)
-				t.Logf("%s: %s", path, text)
+		if t.Failed() {
+			for _, name := range logs() {
+				text, _ := os.ReadFile(filepath.Join(dir, name))
+				t.Logf("%s: %s", name, text)
 			}
 		}
 	})
@@ -208,6 +217,9 @@ func TestRealSlurm(t *testing.T) {
 	}
 	if resumed < 2 {
 		t.Errorf("runs went on %d times, want the one that was requeued and the one whose time was over", resumed)
+	}
+	if n := len(logs()); n != 7 {
+		t.Errorf("%d tasks have a log in %s, want 7", n, dir)
 	}
 	if again, _, err := s.Submit(t.Context(), surveyor.Survey()); err != nil || len(again) != 0 {
 		t.Errorf("submitted again: %v %v", again, err)
