@@ -57,8 +57,9 @@ type Subject struct {
 	teacher   *Candidate // nil without one, and for a published one
 }
 
-// OpenSubject reads what the directory of a completed run has: its record, its weights, and the teacher's beside it. It
-// opens neither device nor data. The error says what the directory lacks.
+// OpenSubject reads what the directory of a completed run has, its record and its weights, and those of its teacher:
+// beside it, or in the directory of the teacher's experiment beside that of its own. It opens neither device nor data.
+// The error says what is lacking.
 func OpenSubject(dir string, o AnalyseOptions) (*Subject, error) {
 	rec, err := record.Load(filepath.Join(dir, record.FileName))
 	if err != nil {
@@ -78,8 +79,12 @@ func OpenSubject(dir string, o AnalyseOptions) (*Subject, error) {
 	switch {
 	case path == NoTeacher || path == "" && (t == nil || t.Weights != ""):
 		return s, nil
-	case path == "": // beside the run
-		path = filepath.Join(filepath.Dir(filepath.Clean(dir)), fmt.Sprintf("%s-seed%d", t.Run, t.Seed), WeightsFile)
+	case path == "":
+		runs := filepath.Join(dir, "..") // of the same experiment and profile, see [record.Dir]
+		if t.Experiment != "" {
+			runs = filepath.Join(runs, "..", "..", t.Experiment, rec.Recipe.Profile)
+		}
+		path = filepath.Join(runs, fmt.Sprintf("%s-seed%d", t.Run, t.Seed), WeightsFile)
 	}
 	s.teacher, err = OpenCandidate(path, EvaluateOptions{})
 	if errors.Is(err, fs.ErrNotExist) {

@@ -103,7 +103,23 @@ func TestAnalyse(t *testing.T) {
 		}
 	}
 
-	check(t, os.Rename(record.Dir(r.Dir, teacher), filepath.Join(t.TempDir(), "away")))
+	// The teacher of another experiment is in that one's directory. The run's may be the working directory.
+	of := teacher
+	of.Experiment = "other"
+	check(t, os.MkdirAll(filepath.Dir(record.Dir(r.Dir, of)), 0o755))
+	check(t, os.Rename(record.Dir(r.Dir, teacher), record.Dir(r.Dir, of)))
+	t.Chdir(dir)
+	if _, err := OpenSubject(".", AnalyseOptions{}); err == nil || !strings.Contains(err.Error(), "--teacher none") {
+		t.Errorf("without its teacher: %v", err)
+	}
+	rec.Recipe.Teacher.Experiment = of.Experiment
+	check(t, rec.Save(record.FileName))
+	_, err = OpenSubject(".", AnalyseOptions{})
+	check(t, err)
+	_, err = OpenSubject(dir, AnalyseOptions{})
+	check(t, err)
+
+	check(t, os.Rename(record.Dir(r.Dir, of), filepath.Join(t.TempDir(), "away")))
 	if _, err := OpenSubject(dir, AnalyseOptions{}); err == nil || !strings.Contains(err.Error(), "--teacher none") {
 		t.Errorf("without its teacher: %v", err)
 	}

@@ -39,8 +39,8 @@ type MeasureGradients struct {
 	Terms []string `yaml:"terms,omitempty" json:"terms,omitempty"`
 }
 
-// GradientsEvery is how many steps there are to a measured one unless a recipe says otherwise. A measured step takes about
-// as long as two to three others, so that at 10 a run takes at most 1.3 times as long.
+// GradientsEvery is how many steps there are to a measured one unless a recipe says otherwise. A measured step takes
+// two to three times as long as another, so that at 10 a run takes at most 1.2 times as long.
 const GradientsEvery = 10
 
 // RestTerm stands for the sum of all losses but the one that it is compared with, see [MeasureGradients].
