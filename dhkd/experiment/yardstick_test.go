@@ -5,6 +5,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 )
 
@@ -39,8 +40,8 @@ var yardsticks = map[string]map[string]result{
 // sampling error for each of the two sets of 10,000 test pairs.
 func TestYardstick(t *testing.T) {
 	const samplingError = 0.5
-	for experiment, yardstick := range yardsticks {
-		records, problems := record.LoadDir("../../notebooks/records/" + experiment)
+	for of, yardstick := range yardsticks {
+		records, problems := record.LoadDir("../../notebooks/records/" + of)
 		if len(problems) > 0 {
 			t.Fatal(problems)
 		}
@@ -54,7 +55,7 @@ func TestYardstick(t *testing.T) {
 			delete(missing, name)
 			mean, sd, n := g.Stat(record.MetricStudentTest, record.AtLast)
 			if n < want.seeds {
-				t.Errorf("%s: %s: %d seeds, want %d", experiment, name, n, want.seeds)
+				t.Errorf("%s: %s: %d seeds, want %d", of, name, n, want.seeds)
 			}
 			if n < 2 {
 				sd = want.sd
@@ -63,15 +64,36 @@ func TestYardstick(t *testing.T) {
 			}
 			variance := sd*sd/float64(n) + want.sd*want.sd/float64(want.seeds) + 2*samplingError*samplingError
 			limit := 3 * math.Sqrt(variance)
-			t.Logf("%s: %-14s %.2f ± %.2f (%d), PyTorch %.2f ± %.2f (%d): %+.2f of at most %.2f", experiment, name, mean, sd, n,
+			t.Logf("%s: %-14s %.2f ± %.2f (%d), PyTorch %.2f ± %.2f (%d): %+.2f of at most %.2f", of, name, mean, sd, n,
 				want.mean, want.sd, want.seeds, mean-want.mean, limit)
 			if math.Abs(mean-want.mean) > limit {
-				t.Errorf("%s: %s: %.2f %% differs from PyTorch's %.2f %% by more than the noise, %.2f points", experiment, name,
+				t.Errorf("%s: %s: %.2f %% differs from PyTorch's %.2f %% by more than the noise, %.2f points", of, name,
 					mean, want.mean, limit)
 			}
 		}
 		for name := range missing {
-			t.Errorf("%s: there is no record of run %s", experiment, name)
+			t.Errorf("%s: there is no record of run %s", of, name)
+		}
+	}
+}
+
+// TestCommittedRecords: committed records are of runs that the program's recipes describe as they are now.
+func TestCommittedRecords(t *testing.T) {
+	records, problems := record.LoadDir("../../notebooks/records")
+	if len(problems) > 0 || len(records) == 0 {
+		t.Fatalf("%d records, %v", len(records), problems)
+	}
+	for _, r := range records {
+		e, err := experiment.Open(r.Recipe.Experiment)
+		if err != nil {
+			t.Fatal(err)
+		}
+		recipe, err := e.Resolve(r.Recipe.Name, r.Recipe.Seed)
+		if err != nil {
+			t.Errorf("%s: %v", r.Recipe.Experiment, err)
+		} else if field := experiment.Differs(r.Recipe, recipe); field != "" || r.Recipe.Profile != recipe.Profile {
+			t.Errorf("%s: %s seed %d (profile %s): the recipe differs from the record's in %q", r.Recipe.Experiment,
+				r.Recipe.Name, r.Recipe.Seed, r.Recipe.Profile, field)
 		}
 	}
 }
