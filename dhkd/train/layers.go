@@ -57,8 +57,8 @@ func listenToHeads(s *nn.Scope) (stop func() []headInput) {
 	}
 }
 
-// headPrograms is the program of [Trainer.HeadLayers].
-type headPrograms struct {
+// headProgram is the program of [Trainer.HeadLayers].
+type headProgram struct {
 	exec  *model.Exec
 	heads []headInput // without their nodes
 }
@@ -75,7 +75,7 @@ func (t *Trainer) HeadLayers(n int) (layers map[string]HeadLayer, err error) {
 		return nil, nil
 	}
 	if t.heads == nil {
-		p := &headPrograms{}
+		p := &headProgram{}
 		p.exec = model.MustNewExec(t.Backend, t.store, func(variables *model.Scope, inputs []*Node) (features []*Node) {
 			images, _, _ := t.train.images(inputs)
 			scope := nn.New(variables.At(studentScope), nn.Options{})

@@ -47,7 +47,7 @@ type Trainer struct {
 	measurement      *model.Exec // of gradients, compiled when first used
 	student          *evaluator
 	teacherEvaluator *evaluator
-	heads            *headPrograms // nil until they are looked at
+	heads            *headProgram // nil until they are looked at
 	train, test      split
 	needs            distill.Needs
 	drawsRandom      bool

@@ -1,12 +1,10 @@
 package record
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
-	"os"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/internal/safefile"
 )
@@ -232,29 +230,9 @@ func (a *Analysis) Save(path string) error {
 
 // LoadAnalysis reads and checks what [Analysis.Save] wrote.
 func LoadAnalysis(path string) (*Analysis, error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // opening a pipe would wait for ever
-		return nil, fmt.Errorf("cannot read analysis %s: not a file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read analysis: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxRecordBytes+1))
-	if err == nil && len(data) > maxRecordBytes {
-		err = fmt.Errorf("larger than %d MiB", maxRecordBytes>>20)
-	}
 	a := &Analysis{}
-	if err == nil {
-		decoder := json.NewDecoder(bytes.NewReader(data))
-		decoder.DisallowUnknownFields()
-		err = decoder.Decode(a)
-	}
-	if err == nil {
-		err = a.Validate()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s is no usable analysis: %w; make it anew with dhkd analyse", path, err)
+	if err := loadFile("analysis", path, "dhkd analyse", a); err != nil {
+		return nil, err
 	}
 	return a, nil
 }

@@ -1,14 +1,12 @@
 package record
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/internal/safefile"
@@ -154,29 +152,9 @@ func (e *Evaluation) Save(path string) error {
 
 // LoadEvaluation reads and checks what [Evaluation.Save] wrote.
 func LoadEvaluation(path string) (*Evaluation, error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // opening a pipe would wait for ever
-		return nil, fmt.Errorf("cannot read evaluation %s: not a file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read evaluation: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxRecordBytes+1))
-	if err == nil && len(data) > maxRecordBytes {
-		err = fmt.Errorf("larger than %d MiB", maxRecordBytes>>20)
-	}
 	e := &Evaluation{}
-	if err == nil {
-		decoder := json.NewDecoder(bytes.NewReader(data))
-		decoder.DisallowUnknownFields()
-		err = decoder.Decode(e)
-	}
-	if err == nil {
-		err = e.Validate()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s is no usable evaluation: %w; make it anew with dhkd evaluate --out", path, err)
+	if err := loadFile("evaluation", path, "dhkd evaluate --out", e); err != nil {
+		return nil, err
 	}
 	return e, nil
 }

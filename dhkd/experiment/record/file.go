@@ -34,23 +34,55 @@ func Path(dir string, r Recipe) string { return filepath.Join(Dir(dir, r), FileN
 // Load reads and checks a record. A file that another version of the program wrote, that is cut off or that contradicts
 // itself is an error that names the file and says what to do.
 func Load(path string) (*Record, error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // opening a pipe would wait for ever
-		return nil, fmt.Errorf("cannot read record %s: not a file", path)
-	}
-	f, err := os.Open(path)
+	data, err := readFile("record", path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read record: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxRecordBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read record: %w", err)
+		return nil, err
 	}
 	r, err := decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("record %s: %w", path, err)
 	}
 	return r, nil
+}
+
+// readFile reads the file of a record or of another thing that is named, and of one that is too large a byte more than the
+// limit.
+func readFile(what, path string) ([]byte, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // opening a pipe would wait for ever
+		return nil, fmt.Errorf("cannot read %s %s: not a file", what, path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", what, err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxRecordBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", what, err)
+	}
+	return data, nil
+}
+
+// loadFile reads what is named into v and checks it; command makes it anew.
+func loadFile(what, path, command string, v interface{ Validate() error }) error {
+	data, err := readFile(what, path)
+	if err != nil {
+		return err
+	}
+	if len(data) > maxRecordBytes {
+		err = fmt.Errorf("larger than %d MiB", maxRecordBytes>>20)
+	} else {
+		decoder := json.NewDecoder(bytes.NewReader(data))
+		decoder.DisallowUnknownFields()
+		err = decoder.Decode(v)
+	}
+	if err == nil {
+		err = v.Validate()
+	}
+	if err != nil {
+		return fmt.Errorf("%s is no usable %s: %w; make it anew with %s", path, what, err, command)
+	}
+	return nil
 }
 
 // Save writes the record as indented JSON, whole or not at all. It refuses what [Load] would refuse.
