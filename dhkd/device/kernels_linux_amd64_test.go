@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/gomlx/compute"
@@ -171,6 +172,37 @@ func TestKernels(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Programs that run at once, of one executable and of several, share XLA's threads and compute what they do alone.
+func TestKernelsAtOnce(t *testing.T) {
+	backend, _ := withOurKernels(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	var all sync.WaitGroup
+	for _, c := range []convolution{{17, 8, 8, 64, 32, 3, 1, 1, 1}, {9, 11, 12, 16, 16, 3, 2, 1, 1}} {
+		exec, args := c.program(t, backend), c.arguments(rng)
+		alone := call(t, exec, args)
+		for range 4 {
+			all.Go(func() {
+				for range 20 {
+					out, err := exec.Call(args...)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					var got [3][]float32
+					for i := range got {
+						got[i] = tensors.MustCopyFlatData[float32](out[i])
+						out[i].MustFinalizeAll()
+					}
+					if !equal(got, alone) {
+						t.Errorf("%+v: other bits beside others", c)
+					}
+				}
+			})
+		}
+	}
+	all.Wait()
 }
 
 func TestKernelsOfKeptPrograms(t *testing.T) {
