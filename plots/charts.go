@@ -173,7 +173,7 @@ func drawable(v float64) bool { return math.Abs(v) <= overflow }
 
 // alt says where each line starts and ends.
 func (of Chart) alt() string {
-	words := " " + Printable(of.Title, 80)
+	var lines []string
 	for _, s := range of.Series {
 		var drawn []string
 		for _, v := range s.Y {
@@ -182,10 +182,14 @@ func (of Chart) alt() string {
 			}
 		}
 		if len(drawn) > 0 {
-			words += fmt.Sprintf(", %s from %s to %s", Printable(s.Label, 60), drawn[0], drawn[len(drawn)-1])
+			lines = append(lines, fmt.Sprintf("%s from %s to %s", Printable(s.Label, 60), drawn[0], drawn[len(drawn)-1]))
 		}
 	}
-	return strings.Replace(words, ",", ":", 1) + "."
+	words := " "
+	if of.Title != "" {
+		words += Printable(of.Title, 80) + ": "
+	}
+	return words + strings.Join(lines, ", ") + "."
 }
 
 // LossFunction is a loss of one logit: its value and its gradient, in nats, at differences between the student's and

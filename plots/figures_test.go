@@ -183,6 +183,14 @@ func TestChartsOfAnyNumbers(t *testing.T) {
 	})
 }
 
+// A description names the charts that have a title, whatever is in it.
+func TestChartsInWords(t *testing.T) {
+	line := []plots.Series{{Label: "a", X: []float64{1, 2}, Y: []float64{3, 4}}, {Label: "b", X: []float64{1}, Y: []float64{5}}}
+	figure, err := plots.Charts("", "", "Caption", []plots.Chart{{Series: line}, {Title: "loss, gradient", Series: line}},
+		plots.Options{})
+	saying(t, figure, err, "Line charts. a from 3 to 4, b from 5 to 5. loss, gradient: a from 3 to 4, b from 5 to 5. Caption")
+}
+
 func TestChartsRefuse(t *testing.T) {
 	one := func(s plots.Series) error {
 		_, err := plots.Charts("", "", "", []plots.Chart{{Title: "it", Series: []plots.Series{s}}}, plots.Options{})

@@ -213,21 +213,28 @@ func summarizeGradients(records []*record.Record, title string, o Options) (*Sum
 // parts are the run's parts of these kinds, in the order of the kinds and of the network.
 func (run *Run) parts(kinds ...string) (parts []record.GradientPart) {
 	for _, kind := range kinds {
-		for _, r := range run.Records {
-			for _, e := range r.Epochs {
-				if e.Gradients == nil {
-					continue
-				}
-				for _, p := range e.Gradients.Parts {
-					same := func(q record.GradientPart) bool { return q.Kind == p.Kind && q.Name == p.Name }
-					if p.Kind == kind && !slices.ContainsFunc(parts, same) {
-						parts = append(parts, p)
-					}
+		for _, e := range run.measurements() {
+			for _, p := range e.Gradients.Parts {
+				same := func(q record.GradientPart) bool { return q.Kind == p.Kind && q.Name == p.Name }
+				if p.Kind == kind && !slices.ContainsFunc(parts, same) {
+					parts = append(parts, p)
 				}
 			}
 		}
 	}
 	return parts
+}
+
+// measurements are the epochs of all seeds that have gradients.
+func (run *Run) measurements() (epochs []record.Epoch) {
+	for _, r := range run.Records {
+		for _, e := range r.Epochs {
+			if e.Gradients != nil {
+				epochs = append(epochs, e)
+			}
+		}
+	}
+	return epochs
 }
 
 // measured are the epochs in which a seed has gradients.
@@ -264,15 +271,13 @@ func termTitle(term string) string { return lossTitle(record.LossPrefix + term) 
 func (s *Summary) terms() string {
 	var pairs []string
 	for _, run := range s.Students {
-		for _, r := range run.Records {
-			for _, e := range r.Epochs {
-				if e.Gradients == nil || len(e.Gradients.Terms) < 2 {
-					continue
-				}
-				pair := termTitle(e.Gradients.Terms[0]) + " and " + termTitle(e.Gradients.Terms[1])
-				if !slices.Contains(pairs, pair) {
-					pairs = append(pairs, pair)
-				}
+		for _, e := range run.measurements() {
+			if len(e.Gradients.Terms) < 2 {
+				continue
+			}
+			pair := termTitle(e.Gradients.Terms[0]) + " and " + termTitle(e.Gradients.Terms[1])
+			if !slices.Contains(pairs, pair) {
+				pairs = append(pairs, pair)
 			}
 		}
 	}
@@ -316,16 +321,11 @@ func (run *Run) byEpoch(value func(*record.Gradients) (v, spread float64, ok boo
 
 // pulls are the losses that act on a head.
 func (run *Run) pulls(head string) (terms []string) {
-	for _, r := range run.Records {
-		for _, e := range r.Epochs {
-			if e.Gradients == nil {
-				continue
-			}
-			for _, h := range e.Gradients.Heads {
-				for _, p := range h.Losses {
-					if h.Head == head && !slices.Contains(terms, p.Term) {
-						terms = append(terms, p.Term)
-					}
+	for _, e := range run.measurements() {
+		for _, h := range e.Gradients.Heads {
+			for _, p := range h.Losses {
+				if h.Head == head && !slices.Contains(terms, p.Term) {
+					terms = append(terms, p.Term)
 				}
 			}
 		}
