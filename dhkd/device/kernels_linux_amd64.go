@@ -24,10 +24,14 @@ type addedKernels struct {
 var lastKernels atomic.Pointer[addedKernels]
 
 // addKernels offers our kernels to the programs of the CPU plugin with this PJRT API. The choice is "off",
-// "avx2" or "", the best that the processor has.
+// "avx2" or "", the best that the processor has; any other is a slip, after which XLA's own are the safe ones.
 func addKernels(api unsafe.Pointer, choice string) {
-	k := &addedKernels{what: "DHKD_KERNELS=off"}
-	if choice != "off" {
+	k := &addedKernels{what: "DHKD_KERNELS=" + choice}
+	switch choice {
+	default:
+		k.what += " is neither off nor avx2"
+	case "off":
+	case "", "avx2":
 		avx512 := C.int(1)
 		if choice == "avx2" {
 			avx512 = 0

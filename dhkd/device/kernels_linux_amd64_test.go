@@ -229,6 +229,7 @@ func TestOperationsThatStay(t *testing.T) {
 		convolution
 	}{
 		{"off", convolution{2, 4, 4, 16, 16, 3, 1, 1, 1}},
+		{"0", convolution{2, 4, 4, 16, 16, 3, 1, 1, 1}},
 		{"", convolution{2, 4, 4, 24, 24, 3, 1, 1, 1}},   // not sixteen at a time
 		{"", convolution{2, 4, 4, 256, 256, 3, 1, 1, 1}}, // XLA is faster
 		{"", convolution{0, 4, 4, 16, 16, 3, 1, 1, 1}},   // nothing to compute
@@ -240,5 +241,9 @@ func TestOperationsThatStay(t *testing.T) {
 		if n := lastKernels.Load().replaced.Load(); n != 0 {
 			t.Errorf("%+v: %d operations were replaced", c, n)
 		}
+	}
+	use("0")
+	if got, want := kernels(), "XLA's alone: DHKD_KERNELS=0 is neither off nor avx2"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

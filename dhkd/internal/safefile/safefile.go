@@ -25,7 +25,8 @@ func Create(path string, write func(io.Writer) error) error {
 	return put(path, write, func(temporary, path string) error {
 		err := os.Link(temporary, path)
 		if err == nil {
-			return os.Remove(temporary)
+			os.Remove(temporary) // a second name that stays does no harm, and the file is there
+			return nil
 		}
 		if _, statErr := os.Lstat(path); errors.Is(err, fs.ErrExist) || statErr == nil {
 			return fs.ErrExist
