@@ -25,7 +25,7 @@ def make(notebook, lines):
     for run in runs:
         folder = HERE.parent / run["place"]
         if run["place"].startswith("notebooks/records/"):
-            run["records"] = files(folder, sorted(folder.rglob("record.json")))
+            run["records"] = files(folder, sorted(folder.rglob(run.get("files", "record.json"))))
     return stamp
 
 

@@ -23,6 +23,7 @@ main() {
 		run "${task[@]}" &
 	done 3< <(tasks "$@")
 	wait
+	[[ " $* " != *" m "* ]] || analyse
 }
 
 interrupt() {
@@ -60,6 +61,20 @@ keep() {
 	local record
 	for record in "$out/$1"/*/"$2"-seed*/record.json; do
 		grep -qE '^ "status": "(completed|failed)"' "$record" && install -D -m 644 "$record" "$records/${record#"$out"/}"
+	done
+}
+
+# analyse looks into the networks that notebook 13 shows: pictures of the first seed, numbers of all.
+analyse() {
+	local run dir plain of=m/offline
+	for run in ce kd ce+binarykl dhkd; do
+		for dir in "$out/$of/$run"-seed*; do
+			[ -e "$dir/weights.safetensors" ] || continue
+			plain=--plain
+			[[ $dir != *-seed1 ]] || plain=--seed=1
+			"$dhkd" analyse "$dir" --teacher "$out/$of/teacher-seed1/weights.safetensors" $plain --quiet >/dev/null &&
+				install -D -m 644 "$dir/analysis.json" "$records/$of/${dir##*/}/analysis.json"
+		done
 	done
 }
 

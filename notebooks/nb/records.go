@@ -25,10 +25,10 @@ type Experiment struct {
 // repository (notebooks/records/EXPERIMENT). Where there are none the runs are trained, see [Book.Train]. Which place
 // it was is printed.
 func (b *Book) Records(e Experiment) []*record.Record {
-	found, err := e.find(Profile(), os.Getenv(profileVariable) == "")
+	found, err := e.find(Profile(), byDefault())
 	Check(err)
 	if len(found.records) == 0 {
-		found, err = e.trained(b)
+		found, _, err = e.trained(b)
 		Check(err)
 	}
 	for _, note := range found.notes {
@@ -55,35 +55,43 @@ type place struct {
 	whole     bool     // only if every run is there
 }
 
+// byDefault says that nobody has named the profile.
+func byDefault() bool { return os.Getenv(profileVariable) == "" }
+
+// places are where records of an experiment may be, the first of them first.
+func places(name, profile string, byDefault bool) []place {
+	if profile == Smoke {
+		return []place{{smokeDir(), "this notebook", []string{Smoke}, true}}
+	}
+	places := []place{
+		{filepath.Join("..", "runs", name), "runs/" + name, []string{profile}, true},
+		{filepath.Join("records", name), "notebooks/records/" + name, []string{profile}, false},
+	}
+	if own := os.Getenv(recordsVariable); own != "" {
+		profiles := []string{profile}
+		if byDefault {
+			profiles = []string{Offline, Paper, Smoke}
+		}
+		places = slices.Insert(places, 0, place{own, "$" + recordsVariable, profiles, false})
+	}
+	if byDefault {
+		places = append(places, place{smokeDir(), "this notebook", []string{Smoke}, true})
+	}
+	return places
+}
+
 // find looks for records that are there. byDefault says that nobody has named the profile.
 func (e Experiment) find(profile string, byDefault bool) (found, error) {
 	name, err := e.name(profile)
 	if err != nil {
 		return found{}, err
 	}
-	places := []place{{smokeDir(), "this notebook", []string{Smoke}, true}}
-	if profile != Smoke {
-		places = []place{
-			{filepath.Join("..", "runs", name), "runs/" + name, []string{profile}, true},
-			{filepath.Join("records", name), "notebooks/records/" + name, []string{profile}, false},
-		}
-		if own := os.Getenv(recordsVariable); own != "" {
-			profiles := []string{profile}
-			if byDefault {
-				profiles = []string{Offline, Paper, Smoke}
-			}
-			places = slices.Insert(places, 0, place{own, "$" + recordsVariable, profiles, false})
-		}
-		if byDefault {
-			places = append(places, place{smokeDir(), "this notebook", []string{Smoke}, true})
-		}
-	}
 	want, err := e.runs(name, profile)
 	if err != nil {
 		return found{}, err
 	}
 	var notes []string
-	for _, p := range places {
+	for _, p := range places(name, profile, byDefault) {
 		if _, err := os.Stat(p.dir); err != nil {
 			continue
 		}
@@ -138,28 +146,24 @@ func (p place) load(name string, want []string) found {
 	return f
 }
 
-// trained are the runs, trained now: at smoke size, or as large as DHKD_PROFILE asks for.
-func (e Experiment) trained(b *Book) (found, error) {
-	profile, dir := os.Getenv(profileVariable), filepath.Join("..", "runs")
+// trained are the runs, trained now: at smoke size, or as large as DHKD_PROFILE asks for. They lie in dir.
+func (e Experiment) trained(b *Book) (f found, dir string, err error) {
+	profile := os.Getenv(profileVariable)
+	f.place, dir = "runs", filepath.Join("..", "runs")
 	if profile == "" || profile == Smoke {
-		profile, dir = Smoke, smokeDir()
+		profile, f.place, dir = Smoke, "this notebook", smokeDir()
 		fmt.Println("No records: runs are trained at smoke size, which shows that the code works, and nothing else.")
 	}
 	recipes, err := e.Recipes(profile)
 	if err != nil {
-		return found{}, err
+		return f, dir, err
 	}
-	name := "runs"
-	if profile == Smoke {
-		name = "this notebook"
-	}
-	f := found{place: name}
 	for _, r := range b.Train(dir, recipes...) {
 		if r.Recipe.Experiment == recipes[len(recipes)-1].Experiment { // not a teacher of another experiment
 			f.records = append(f.records, r)
 		}
 	}
-	return f, nil
+	return f, dir, nil
 }
 
 // Recipes are the recipes of the experiment for a profile, teachers first: all seeds of the runs, or at smoke size one

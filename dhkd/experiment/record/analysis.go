@@ -208,6 +208,20 @@ func MapDifference(a, b [][]float64, offset bool) [][]float64 {
 	return difference
 }
 
+// MapDistance is the mean size of [MapDifference] between the teacher's mean logits and those of a head of the student, in
+// logits: how far the two are apart. centred leaves out what softmax hides. It is false where either has no map.
+func (a *Analysis) MapDistance(head string, centred bool) (float64, bool) {
+	teacher, student := a.LogitsOf(TeacherNetwork), a.LogitsOf(head)
+	if teacher == nil || student == nil {
+		return 0, false
+	}
+	var sizes []float64
+	for _, row := range MapDifference(teacher.Map, student.Map, centred) {
+		sizes = append(sizes, row...)
+	}
+	return mean(sizes), len(sizes) > 0
+}
+
 func mean(values []float64) float64 {
 	sum := 0.0
 	for _, v := range values {

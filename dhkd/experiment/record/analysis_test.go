@@ -142,3 +142,24 @@ func TestAnalysisDamaged(t *testing.T) {
 		}
 	}
 }
+
+// The teacher's logits of the first label are 5 above the student's, which softmax does not see.
+func TestMapDistance(t *testing.T) {
+	a := analysed(t)
+	a.LogitsOf(record.TeacherNetwork).Map = [][]float64{{7, 5}, {0.5, 1.5}}
+	for _, test := range []struct {
+		head    string
+		centred bool
+		want    float64
+		ok      bool
+	}{{record.MainHead, false, 2.5, true}, {record.MainHead, true, 0, true}, {record.AuxHead, false, 0, false}} {
+		got, ok := a.MapDistance(test.head, test.centred)
+		if ok != test.ok || ok && got != test.want {
+			t.Errorf("%s, centred %t: %g, %t; want %g, %t", test.head, test.centred, got, ok, test.want, test.ok)
+		}
+	}
+	a.LogitsOf(record.TeacherNetwork).Map = [][]float64{nil, nil}
+	if _, ok := a.MapDistance(record.MainHead, false); ok {
+		t.Error("without images of any label there is a distance")
+	}
+}

@@ -2,6 +2,7 @@ package jupyter
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -18,7 +19,7 @@ type stamp struct {
 	Notebook, Profile, Backend, Device, Commit string
 
 	Cells, Code string // digests of what was run
-	Runs        []struct{ Experiment, Profile, Place, Records string }
+	Runs        []struct{ Experiment, Profile, Place, Files, Records string }
 }
 
 const recordsPlace = "notebooks/records/"
@@ -67,7 +68,8 @@ func checkStamp(root, name string, data []byte) (problems []string, note string)
 		case !strings.HasPrefix(run.Place, recordsPlace):
 			problem("%s, which readers do not have: copy the records to %s", what, recordsPlace)
 		default:
-			isRecord := func(path string) bool { return filepath.Base(path) == "record.json" }
+			kept := cmp.Or(run.Files, "record.json") // analyses have another name
+			isRecord := func(path string) bool { return filepath.Base(path) == kept }
 			now, err := digestFiles(root, run.Place, isRecord, run.Place)
 			if err != nil {
 				problem("%s: %v", what, err)
@@ -135,13 +137,14 @@ func pythonDigest(parts ...string) string {
 func TestCheckStamp(t *testing.T) {
 	root := t.TempDir()
 	for path, text := range map[string]string{
-		"notebooks/records/quick/offline/a-seed1/record.json": "{}",
-		"notebooks/records/quick/README.md":                   "not counted",
-		"dhkd/a.go":                                           "package dhkd",
-		"dhkd/a_test.go":                                      "not counted",
-		"dhkd/testdata/x.go":                                  "not counted",
-		"plots/b.yaml":                                        "b: 1",
-		"notebooks/nb/c.go":                                   "package nb",
+		"notebooks/records/quick/offline/a-seed1/record.json":   "{}",
+		"notebooks/records/quick/README.md":                     "not counted",
+		"notebooks/records/quick/offline/a-seed1/analysis.json": "[]",
+		"dhkd/a.go":          "package dhkd",
+		"dhkd/a_test.go":     "not counted",
+		"dhkd/testdata/x.go": "not counted",
+		"plots/b.yaml":       "b: 1",
+		"notebooks/nb/c.go":  "package nb",
 	} {
 		write(t, filepath.Join(root, path), text)
 	}
@@ -171,6 +174,11 @@ func TestCheckStamp(t *testing.T) {
 		{name: "smoke", spoil: run("profile", "smoke"), want: "of smoke size"},
 		{name: "own runs", spoil: run("place", "runs/quick"), want: "which readers do not have"},
 		{name: "other records", spoil: run("records", "123"), want: "they have been changed since"},
+		{name: "analyses", spoil: func(s map[string]any) {
+			run("files", "analysis.json")(s)
+			run("records", pythonDigest("offline/a-seed1/analysis.json", "[]"))(s)
+		}, want: ""},
+		{name: "other analyses", spoil: run("files", "analysis.json"), want: "they have been changed since"},
 		{name: "no records", spoil: run("place", "notebooks/records/slow"), want: "no such file"},
 		{name: "other code", spoil: set("code", "123"), want: "note: its outputs were made by other code (commit abc)"},
 	} {
