@@ -190,6 +190,23 @@ func TestSummarize(t *testing.T) {
 	}
 }
 
+// A run that has the name of a teacher of another experiment is a student, as any other.
+func TestTeacherElsewhere(t *testing.T) {
+	records := plotstest.Records(plotstest.Quickstart(), 1)
+	for _, r := range records {
+		if r.Recipe.Teacher != nil {
+			r.Recipe.Teacher.Experiment = "another"
+		}
+	}
+	s, err := plots.Summarize(records)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Teacher != nil || len(s.Students) != len(records) || s.TeacherTop1.Mean != 52.4 {
+		t.Errorf("teacher %+v, %d students of %d, %v", s.Teacher, len(s.Students), len(records), s.TeacherTop1)
+	}
+}
+
 func TestTrouble(t *testing.T) {
 	runs := plotstest.Quickstart()[5:6]
 	for _, test := range []struct {

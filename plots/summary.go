@@ -206,10 +206,11 @@ func withoutSeeds(r record.Recipe) record.Recipe {
 // takeTeacher moves the run that the students name as their teacher out of the students.
 func (s *Summary) takeTeacher() {
 	var reevaluated []float64
-	names := map[string]bool{}
+	type place struct{ experiment, run string } // experiment is "" where it is this one
+	teachers := map[place]bool{}
 	for _, run := range s.Students {
-		if run.Recipe.Teacher != nil && run.Recipe.Teacher.Run != run.Name {
-			names[run.Recipe.Teacher.Run] = true
+		if t := run.Recipe.Teacher; t != nil && (t.Run != run.Name || t.Experiment != "") {
+			teachers[place{t.Experiment, t.Run}] = true
 		}
 		for _, r := range run.Records {
 			if r.Teacher != nil && r.Teacher.Top1 >= 0 && r.Teacher.Top1 <= 100 {
@@ -217,8 +218,8 @@ func (s *Summary) takeTeacher() {
 			}
 		}
 	}
-	isTeacher := func(run *Run) bool { return names[run.Name] }
-	if i := slices.IndexFunc(s.Students, isTeacher); len(names) == 1 && i >= 0 {
+	isTeacher := func(run *Run) bool { return teachers[place{"", run.Name}] }
+	if i := slices.IndexFunc(s.Students, isTeacher); len(teachers) == 1 && i >= 0 {
 		s.Teacher = s.Students[i]
 		s.Students = slices.Delete(s.Students, i, i+1)
 	}

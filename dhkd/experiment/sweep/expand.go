@@ -75,7 +75,8 @@ func (x *expansion) selections(e *record.Experiment) (all []experiment.Selection
 		if len(s.Runs) == 0 {
 			selection.Fit = func(r record.Recipe) bool {
 				return !slices.ContainsFunc(e.Runs, func(other record.Run) bool {
-					return other.Recipe.Teacher != nil && other.Recipe.Teacher.Run == r.Name
+					t := other.Recipe.Teacher
+					return t != nil && t.Experiment == "" && t.Run == r.Name
 				})
 			}
 		}

@@ -109,6 +109,20 @@ func TestExpand(t *testing.T) {
 	}
 }
 
+// A run is not left out for having the name of a teacher that is of another experiment.
+func TestExpandTeacherElsewhere(t *testing.T) {
+	path := recipeFile(t, strings.NewReplacer("profile: smoke", "profile: offline", "teacher: {run: teacher}",
+		"teacher: {experiment: collapse, run: teacher, seed: 1, model: resnet20}").Replace(tiny))
+	p, err := Expand(&record.Sweep{Name: "test", Recipes: []string{path}, Seeds: []uint64{3}})
+	check(t, err)
+	const elsewhere = "collapse/offline/teacher-seed1"
+	want := []string{elsewhere, "tiny/offline/ce-seed3", "tiny/offline/teacher-seed3 after " + elsewhere,
+		"tiny/offline/kd-seed3 after " + elsewhere}
+	if diff := cmp.Diff(want, list(p)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestExpandErrors(t *testing.T) {
 	other := recipeFile(t, strings.Replace(tiny, "epochs: 4", "epochs: 5", 1))
 	for sweep, want := range map[string]string{

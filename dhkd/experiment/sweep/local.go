@@ -34,9 +34,10 @@ type Local struct {
 	// Command is the process that makes a run, by [One]. Its standard output is that of [progress.JSON]; when ctx ends
 	// it gets SIGTERM, after which it saves and ends.
 	Command func(ctx context.Context, run *Run) *exec.Cmd
-	Retries int           // of a run whose process ended with an error, without getting any further
+	Retries int           // of a run whose process ended with an error, without getting any further; after it got on, anew
 	Show    *Display      // nil = nothing is shown
 	Poll    time.Duration // how often runs of other processes are looked at; 0 = 5 s
+	Grace   time.Duration // for a process to save after SIGTERM, before it is killed; 0 = 5 min
 
 	surveyor *Surveyor
 	all      []Status
@@ -68,6 +69,9 @@ func (l *Local) Run(ctx context.Context) ([]Status, error) {
 	}
 	if l.Poll == 0 {
 		l.Poll = 5 * time.Second
+	}
+	if l.Grace == 0 {
+		l.Grace = 5 * time.Minute
 	}
 	l.surveyor = &Surveyor{Dir: l.Dir, Plan: l.Plan}
 	l.tries, l.here = map[string]*tries{}, map[string]int{}
@@ -142,7 +146,7 @@ func (l *Local) survey() {
 // next is the first run that can be started now, or nil.
 func (l *Local) next() *Run {
 	for _, s := range l.all {
-		if l.startable(s) && !time.Now().Before(l.try(s.Run).next) {
+		if l.startable(s) && !time.Now().Before(l.try(s).next) {
 			return s.Run
 		}
 	}
@@ -152,7 +156,7 @@ func (l *Local) next() *Run {
 // startable says whether a run can be started now or, after an error, later.
 func (l *Local) startable(s Status) bool {
 	_, here := l.here[s.Run.ID]
-	if here || s.State.final() || s.State == Running || l.try(s.Run).errors > l.Retries {
+	if here || s.State.final() || s.State == Running || l.try(s).errors > l.Retries {
 		return false
 	}
 	return s.Run.After == "" || l.surveyor.ended[s.Run.After].State == Completed
@@ -163,11 +167,12 @@ func (l *Local) open() bool {
 	return slices.ContainsFunc(l.all, func(s Status) bool { return s.State == Running || l.startable(s) })
 }
 
-func (l *Local) try(run *Run) *tries {
-	if l.tries[run.ID] == nil {
-		l.tries[run.ID] = &tries{}
+// try is what is known of a run's tries. What it had done when it was first looked at does not count as getting on.
+func (l *Local) try(s Status) *tries {
+	if l.tries[s.Run.ID] == nil {
+		l.tries[s.Run.ID] = &tries{epochs: s.epochs()}
 	}
-	return l.tries[run.ID]
+	return l.tries[s.Run.ID]
 }
 
 // judge says how the process of a run ended, and whether the run got on. What a run is is in its files; how the process
@@ -177,13 +182,10 @@ func (l *Local) judge(ctx context.Context, o outcome) bool {
 	s := l.surveyor.Look(o.run)
 	l.all[i] = s
 	l.Show.Survey(l.all)
-	t, epochs := l.try(o.run), 0
-	if s.Record != nil {
-		epochs = s.Record.Last
-	}
-	got := s.State.final() || epochs > t.epochs
+	t := l.try(s)
+	got := s.State.final() || s.epochs() > t.epochs
 	if got {
-		*t = tries{epochs: epochs}
+		*t = tries{epochs: s.epochs()}
 	}
 	switch {
 	case s.State.final(), ctx.Err() != nil:
@@ -200,7 +202,9 @@ func (l *Local) judge(ctx context.Context, o outcome) bool {
 		s.Message = "its process ended well, but its record is not that of a completed run"
 	}
 	s.State, l.last = Errored, s.Message
-	t.errors++
+	if !got {
+		t.errors++
+	}
 	wait := min(l.Poll<<min(t.errors, 10), 5*time.Minute)
 	t.next = time.Now().Add(wait)
 	if t.errors <= l.Retries {
@@ -263,6 +267,7 @@ func (l *Local) process(ctx context.Context, slot int, run *Run) error {
 		}
 	}}
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	command.WaitDelay = l.Grace // also for standard output that a process of its own keeps open after its end
 	detach(command)
 	err = command.Run()
 	var exit *exec.ExitError

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -104,6 +105,74 @@ func TestLocalFailures(t *testing.T) {
 	}
 	if s := (&Surveyor{Dir: l.Dir, Plan: l.Plan}).Survey()[0]; s.State != Waiting {
 		t.Errorf("after retry: %s", s.State)
+	}
+}
+
+// --retries counts the tries of a run that gets no further: with 0 there is one, and whatever gets on is tried again.
+func TestRetries(t *testing.T) {
+	for _, retries := range []int{0, 2} {
+		l := local(t, "runs: [ce]\nseeds: [1]", 1)
+		l.Retries = retries
+		tried := filepath.Join(l.Dir, "tried")
+		l.Command = func(ctx context.Context, _ *Run) *exec.Cmd {
+			return exec.CommandContext(ctx, "sh", "-c", `echo >>"$1"; exit 1`, "sh", tried)
+		}
+		begun := newRecord(l.Plan.Runs[0].Recipe) // what was done before is no getting on
+		addEpoch(begun)
+		check(t, begun.Save(record.Path(l.Dir, begun.Recipe)))
+		_, err := l.Run(t.Context())
+		if err == nil || !strings.HasPrefix(err.Error(), "0 of 1 completed") {
+			t.Error(err)
+		}
+		if text, _ := os.ReadFile(tried); len(text) != retries+1 {
+			t.Errorf("--retries %d: tried %d times", retries, len(text))
+		}
+
+		l = local(t, "runs: [crashes]\nseeds: [1]", 1, "name: ce, method: {name: ce}, teacher",
+			"name: crashes, method: {name: ce}, teacher")
+		l.Retries = retries
+		_, err = l.Run(t.Context())
+		check(t, err)
+		wantDone(t, l, true)
+	}
+}
+
+// A process that does not end when it is told to is killed, and one whose standard output outlives it is not waited for:
+// a sweep ends.
+func TestGrace(t *testing.T) {
+	l := local(t, "runs: [ce]\nseeds: [1]", 1)
+	l.Retries, l.Grace = 0, 100*time.Millisecond
+	begun := filepath.Join(l.Dir, "begun")
+	for name, script := range map[string]string{
+		"deaf":     `trap "" TERM; echo >"$1"; while :; do sleep 0.05; done`,
+		"survived": `sleep 60 & echo $! >"$1"`,
+	} {
+		l.Command = func(ctx context.Context, _ *Run) *exec.Cmd {
+			return exec.CommandContext(ctx, "sh", "-c", script, "sh", begun)
+		}
+		check(t, os.RemoveAll(begun))
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+				if text, err := os.ReadFile(begun); err == nil && len(text) > 0 {
+					break
+				}
+			}
+			if name == "deaf" {
+				cancel()
+			}
+		}()
+		start := time.Now()
+		_, err := l.Run(ctx)
+		cancel()
+		if took := time.Since(start); err == nil || took > 30*time.Second {
+			t.Errorf("%s: %v after %v", name, err, took)
+		}
+		if text, err := os.ReadFile(begun); err == nil && name == "survived" {
+			pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+			check(t, err)
+			check(t, syscall.Kill(pid, syscall.SIGKILL))
+		}
 	}
 }
 

@@ -47,6 +47,14 @@ type Status struct {
 	foreign bool // the record is that of another recipe
 }
 
+// epochs are those that the run has done.
+func (s Status) epochs() int {
+	if s.Record == nil {
+		return 0
+	}
+	return s.Record.Last
+}
+
 // errorFile, in a run's directory, has the error that its last process ended with.
 const errorFile = "error.txt"
 

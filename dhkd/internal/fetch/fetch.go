@@ -90,9 +90,12 @@ func CacheDir(kind string) (string, error) {
 
 // removeLeftovers removes the partial files of downloads that were killed. The lock is held, so none is in use.
 func removeLeftovers(path string) {
-	partial, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp"))
-	for _, p := range partial {
-		os.Remove(p)
+	dir, prefix := filepath.Dir(path), "."+filepath.Base(path)+"."
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) && strings.HasSuffix(e.Name(), ".tmp") {
+			os.Remove(filepath.Join(dir, e.Name()))
+		}
 	}
 }
 
