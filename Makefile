@@ -1,5 +1,5 @@
 # The project's commands. "make help" lists them; what takes more than a line is in scripts/.
-.PHONY: help demo test lint bench evidence notebooks lab clean build
+.PHONY: help demo test lint bench evidence report notebooks lab clean build
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -21,6 +21,9 @@ bench: build ## compare the speed of training steps with PyTorch's and JAX's (BE
 evidence: build ## make the runs that the notebooks show (hours on two cores; it can be interrupted and continued)
 	@scripts/need.sh xla data
 	scripts/evidence.sh
+
+report: build ## write the report on the paper's claims anew: docs/reproduction.md and .html
+	.bin/dhkd report --claims notebooks/records --out docs
 
 notebooks: build ## run all notebooks anew and store their outputs
 	@scripts/need.sh xla jupyter data

@@ -3,6 +3,7 @@ package report_test
 import (
 	"encoding/json"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/report"
@@ -30,6 +31,15 @@ const measure = `(() => {
   };
 })()`
 
+// looks are the windows that reports are looked at in.
+var looks = map[string]browsertest.View{
+	"wide":  {Width: 1280, Height: 900},
+	"phone": {Width: 390, Height: 844, Mobile: true},
+	"small": {Width: 320, Height: 600, Mobile: true, Dark: true},
+	"dark":  {Width: 1280, Height: 900, Dark: true},
+	"print": {Width: 794, Height: 1123, Print: true},
+}
+
 func TestReportInABrowser(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.html")
 	options := report.Options{
@@ -39,41 +49,58 @@ func TestReportInABrowser(t *testing.T) {
 	if err := report.Save(file, plotstest.Records(plotstest.Quickstart(), 3), options); err != nil {
 		t.Fatal(err)
 	}
-	for name, view := range map[string]browsertest.View{
-		"report-wide":  {Width: 1280, Height: 900},
-		"report-phone": {Width: 390, Height: 844, Mobile: true},
-		"report-small": {Width: 320, Height: 600, Mobile: true, Dark: true},
-		"report-dark":  {Width: 1280, Height: 900, Dark: true},
-		"report-print": {Width: 794, Height: 1123, Print: true},
-	} {
+	for name, view := range looks {
 		t.Run(name, func(t *testing.T) {
-			view.Script = measure
-			page := browsertest.OpenTest(t, name, "file://"+file, view)
-			var got struct {
-				Width, Overflow, Figures, EmptyFigures, BrokenImages int
-				SmallText                                            float64
-				TooWide                                              []string
-				Headings                                             string
-			}
-			if err := json.Unmarshal(page.Value, &got); err != nil {
-				t.Fatal(err)
-			}
-			t.Logf("%+v", got)
-			if got.Width != view.Width || got.Overflow > 0 || len(got.TooWide) > 0 {
-				t.Errorf("the page is wider than its window: %+v", got)
-			}
+			got := look(t, "report-"+name, file, view)
 			if got.Figures != 3 || got.EmptyFigures > 0 || got.BrokenImages > 0 {
 				t.Errorf("figures: %+v", got)
 			}
 			if got.SmallText < 7 {
 				t.Errorf("text in a figure is only %.1f pixels high", got.SmallText)
 			}
-			if len(page.Console) > 0 {
-				t.Errorf("the browser complained: %q", page.Console)
-			}
-			if len(page.Requests) > 0 {
-				t.Errorf("the page asked for %q", page.Requests)
+		})
+	}
+}
+
+func TestReproductionInABrowser(t *testing.T) {
+	files, err := reproduction(t).Save(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, view := range looks {
+		t.Run(name, func(t *testing.T) {
+			if got := look(t, "reproduction-"+name, files[1], view); strings.Count(got.Headings, "|") != 8 {
+				t.Errorf("want a heading for the page, the overview and seven claims, got %s", got.Headings)
 			}
 		})
 	}
+}
+
+// measured is what the script measures.
+type measured struct {
+	Width, Overflow, Figures, EmptyFigures, BrokenImages int
+	SmallText                                            float64
+	TooWide                                              []string
+	Headings                                             string
+}
+
+// look opens a page, and checks what holds of every page.
+func look(t *testing.T, name, file string, view browsertest.View) (got measured) {
+	t.Helper()
+	view.Script = measure
+	page := browsertest.OpenTest(t, name, "file://"+file, view)
+	if err := json.Unmarshal(page.Value, &got); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", got)
+	if got.Width != view.Width || got.Overflow > 0 || len(got.TooWide) > 0 {
+		t.Errorf("the page is wider than its window: %+v", got)
+	}
+	if len(page.Console) > 0 {
+		t.Errorf("the browser complained: %q", page.Console)
+	}
+	if len(page.Requests) > 0 {
+		t.Errorf("the page asked for %q", page.Requests)
+	}
+	return got
 }
