@@ -50,11 +50,17 @@ func together(sets ...[]*record.Record) (all []*record.Record, err error) {
 		all = append(all, r)
 	}
 	for i, r := range all {
-		if r.Recipe.Experiment != first.Recipe.Experiment {
-			renamed := *r
-			renamed.Recipe.Experiment = first.Recipe.Experiment
-			all[i] = &renamed
+		if r.Recipe.Experiment == first.Recipe.Experiment {
+			continue
 		}
+		renamed := *r
+		renamed.Recipe.Experiment = first.Recipe.Experiment
+		if t := r.Recipe.Teacher; t != nil && t.Experiment == first.Recipe.Experiment { // it is no other one any more
+			own := *t
+			own.Experiment = ""
+			renamed.Recipe.Teacher = &own
+		}
+		all[i] = &renamed
 	}
 	return all, nil
 }

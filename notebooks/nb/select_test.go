@@ -21,17 +21,19 @@ func TestTogether(t *testing.T) {
 	main := []*record.Record{of("m", "teacher", 1, ""), of("m", "ce", 1, ""), of("m", "kd", 1, "t")}
 	again := *main[0]
 	controls := []*record.Record{&again, of("ablation", "two", 1, "t"), of("ablation", "two", 2, "t")}
+	controls[1].Recipe.Teacher = &record.Teacher{Experiment: "m", Run: "teacher"}
 
 	all, err := together(main, controls)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []*record.Record{main[0], main[1], main[2], of("m", "two", 1, "t"), of("m", "two", 2, "t")}
+	want[3].Recipe.Teacher = &record.Teacher{Run: "teacher"}
 	if diff := cmp.Diff(want, all); diff != "" {
 		t.Error(diff)
 	}
-	if controls[1].Recipe.Experiment != "ablation" {
-		t.Error("it renamed the records that it was given")
+	if controls[1].Recipe.Experiment != "ablation" || controls[1].Recipe.Teacher.Experiment != "m" {
+		t.Error("it changed the records that it was given")
 	}
 	if diff := cmp.Diff(all[3:], Only(all, "two", "none")); diff != "" {
 		t.Error(diff)
