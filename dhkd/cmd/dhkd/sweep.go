@@ -21,6 +21,7 @@ type sweepCmd struct {
 	Status  sweepStatusCmd  `cmd:"" help:"Say how the runs stand."`
 	Collect sweepCollectCmd `cmd:"" help:"Bring the records of sweeps together, and show the results."`
 	Retry   sweepRetryCmd   `cmd:"" help:"Let failed and damaged runs be made again."`
+	Cost    sweepCostCmd    `cmd:"" help:"Count what the runs will compute, and estimate the hours."`
 	One     sweepOneCmd     `cmd:"" help:"Make one run: what the other commands start."`
 }
 
