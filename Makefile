@@ -11,8 +11,8 @@ demo: build ## train a teacher and its students, and draw the comparison (minute
 test: ## run all checks, installing what they need
 	@scripts/test.sh
 
-lint: ## check the format and the code of all packages
-	@scripts/test.sh gofmt vet staticcheck
+lint: ## check the format and the code of all packages, and the images' files
+	@scripts/test.sh gofmt vet staticcheck containers
 
 bench: build ## compare the speed of training steps with PyTorch's and JAX's (BENCH="-limit 2.2 -json bench.json")
 	@scripts/need.sh xla

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that things are there, and installs what is missing:
 #
-#   scripts/need.sh compiler xla jupyter tensorboard onnx pytorch data browser slurm
+#   scripts/need.sh compiler xla jupyter tensorboard onnx pytorch data browser slurm hadolint
 #
 # xla, jupyter and data need .bin/dhkd (make build). What cannot be had is said on stderr, and the exit code is not 0.
 set -u
@@ -31,6 +31,8 @@ pytorch() {
 	pinned .cache/pytorch "dhkd/internal/bench/requirements.txt scripts/onnx.txt" \
 		"PyTorch (on Linux it brings CUDA's libraries, gigabytes)"
 }
+
+hadolint() { pinned .cache/hadolint scripts/hadolint.txt "hadolint, which checks Dockerfiles"; }
 
 # pinned VENV REQUIREMENTS WHAT: Python packages for tests only, in a place of their own.
 pinned() {
@@ -94,7 +96,7 @@ apt_install() {
 
 for what in "$@"; do
 	case $what in
-	compiler | xla | jupyter | tensorboard | onnx | pytorch | data | browser | slurm) "$what" || exit ;;
+	compiler | xla | jupyter | tensorboard | onnx | pytorch | data | browser | slurm | hadolint) "$what" || exit ;;
 	*) echo "need.sh: unknown: $what" >&2; exit 2 ;;
 	esac
 done

@@ -12,10 +12,11 @@ set -u
 cd "$(dirname "$0")/.." || exit
 checks=(
 	build xla jupyter tensorboard data browser
-	gofmt vet staticcheck go_xla go_pure command_line onnx notebook report
+	gofmt vet staticcheck containers go_xla go_pure command_line onnx notebook report
 )
 when_named=(pytorch slurm)
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
+compose=github.com/compose-spec/compose-go/v2/cmd@v2.16.2 # what docker compose reads its files with
 skipped=77 # the exit code of a check that cannot be run
 export DHKD_TENSORBOARD_PYTHON=${DHKD_TENSORBOARD_PYTHON:-$PWD/.cache/tensorboard/bin/python}
 onnx_python=$PWD/.cache/onnx/bin/python pytorch_python=$PWD/.cache/pytorch/bin/python
@@ -46,6 +47,17 @@ gofmt() {
 vet() { go vet ./...; }
 # The package that graphs are built with is imported with a dot (ST1001), as GoMLX itself does.
 staticcheck() { go run "$staticcheck" -checks inherit,-ST1001 ./...; }
+
+# The images' Dockerfile, and the compose files as Docker would see them, with ports on this machine alone.
+containers() {
+	scripts/need.sh hadolint || return $skipped
+	.cache/hadolint/bin/hadolint docker/Dockerfile || return
+	local file project
+	for file in docker/compose*.yaml; do
+		project=$(cd docker && go run "$compose" "$(basename "$file")") || { echo "$file: $project"; return 1; }
+		grep -q 'host_ip: 127.0.0.1' <<<"$project" || { echo "$file: its port is not on 127.0.0.1 alone"; return 1; }
+	done
+}
 
 # --- Go tests
 

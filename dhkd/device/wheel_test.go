@@ -279,3 +279,18 @@ func TestKilledInstallDoesNotCount(t *testing.T) {
 		t.Errorf("the cache holds %q", got)
 	}
 }
+
+// The images have the same wheels: docker/plugins/cpu.txt.
+func TestWheelsOfTheImages(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("..", "..", "docker", "plugins", "cpu.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for system, machine := range map[string]string{"linux/amd64": "x86_64", "linux/arm64": "aarch64"} {
+		w := wheels[system]
+		want := fmt.Sprintf("%s ; platform_machine == %q \\\n    --hash=sha256:%s\n", w.requirement(), machine, w.sha256)
+		if !strings.Contains(string(data), want) {
+			t.Errorf("docker/plugins/cpu.txt has another wheel for %s than wheel.go: want\n%s", system, want)
+		}
+	}
+}
