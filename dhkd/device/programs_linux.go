@@ -42,6 +42,9 @@ type programs struct {
 // maxProgramBytes is what a directory may hold; those used longest ago go first.
 const maxProgramBytes = 1 << 30
 
+// longCompilation is one whose program is kept, and after which memory is given back.
+const longCompilation = time.Second / 2
+
 // keptPrograms is that of the plugin that was intercepted, or nil.
 var keptPrograms atomic.Pointer[programs]
 
@@ -61,7 +64,7 @@ func keepPrograms(p Plugin) {
 	dir, err := CacheDir()
 	info, statErr := os.Stat(p.Path)
 	if os.Getenv("DHKD_COMPILE_CACHE") != "off" && err == nil && statErr == nil {
-		kept.dir, kept.least = filepath.Join(dir, "programs"), time.Second/2
+		kept.dir, kept.least = filepath.Join(dir, "programs"), longCompilation
 		kept.common = fmt.Sprintf("1 %s %d %d %q %d %s", p.Path, info.Size(), info.ModTime().UnixNano(),
 			os.Getenv("XLA_FLAGS"), runtime.NumCPU(), processor())
 	}
@@ -105,8 +108,11 @@ func dhkdCompile(args *C.compile_args) *C.PJRT_Error {
 // compile loads or compiles code in place of the program's.
 func compile(args *C.compile_args, code []byte) *C.PJRT_Error {
 	p, program := keptPrograms.Load(), args.program
+	start := time.Now()
 	if p == nil || p.dir == "" {
-		return C.dhkd_compile(args, unsafe.Pointer(unsafe.SliceData(code)), C.size_t(len(code)))
+		err := C.dhkd_compile(args, unsafe.Pointer(unsafe.SliceData(code)), C.size_t(len(code)))
+		giveBack(start)
+		return err
 	}
 	path := p.path(code, view(program.format, program.format_size), view(args.options, args.options_size))
 	if code := readProgram(path); len(code) > 0 && C.dhkd_load(args, unsafe.Pointer(&code[0]), C.size_t(len(code))) != 0 {
@@ -116,8 +122,8 @@ func compile(args *C.compile_args, code []byte) *C.PJRT_Error {
 		_ = os.Chtimes(path, now, now)
 		return nil
 	}
-	start := time.Now()
 	err := C.dhkd_compile(args, unsafe.Pointer(unsafe.SliceData(code)), C.size_t(len(code)))
+	giveBack(start)
 	if err != nil || time.Since(start) < p.least {
 		return err
 	}
@@ -127,6 +133,14 @@ func compile(args *C.compile_args, code []byte) *C.PJRT_Error {
 		p.trim(maxProgramBytes)
 	}
 	return nil
+}
+
+// giveBack gives the memory that a long compilation needed back to the system: a program's scratch memory, one block, does
+// not fit between what stays of it.
+func giveBack(start time.Time) {
+	if time.Since(start) >= longCompilation {
+		giveBackMemory()
+	}
 }
 
 // view is C's memory as bytes.
