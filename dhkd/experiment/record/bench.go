@@ -49,10 +49,11 @@ type BenchCase struct {
 
 // BenchPeer is what was measured of one framework, in one way of running it.
 type BenchPeer struct {
-	Name           string      `json:"name"`              // OurName, "PyTorch", "PyTorch compiled channels_last", "JAX"
-	Missing        string      `json:"missing,omitempty"` // why there are no times
-	CompileSeconds []float64   `json:"compile_seconds"`   // a value for each process; a first step is part of it
-	PeakRSS        []float64   `json:"peak_rss_mib"`      // a value for each process; 0 = not known
+	Name           string      `json:"name"`                         // OurName, "PyTorch", "PyTorch compiled channels_last", "JAX"
+	Missing        string      `json:"missing,omitempty"`            // why there are no times
+	CompileSeconds []float64   `json:"compile_seconds"`              // a value for each process; a first step is part of it
+	PeakRSS        []float64   `json:"peak_rss_mib"`                 // a value for each process, of its whole life; 0 = not known
+	StepsRSS       []float64   `json:"steps_peak_rss_mib,omitempty"` // the same, from the first timed step on
 	Turns          []BenchTurn `json:"turns"`
 }
 

@@ -74,6 +74,8 @@ def serve(start):
             first = step(0)
             hello["compile_seconds"][name] = time.perf_counter() - begin
             hello["losses"][name] = [first] + [step(i) for i in range(1, VERIFIED)]
+        hello["peak_rss_mib"] = peak_rss()
+        forget_peak()
         say(hello)
         for line in sys.stdin:
             command, count = line.split()
@@ -102,11 +104,20 @@ def run(steps, count):
 
 
 def peak_rss():
+    """The most memory that this process had since forget_peak, in MiB."""
     try:
         with open("/proc/self/status") as f:
             return next(int(line.split()[1]) / 1024 for line in f if line.startswith("VmHWM"))
     except OSError:
         return 0  # not Linux
+
+
+def forget_peak():
+    try:
+        with open("/proc/self/clear_refs", "w") as f:
+            f.write("5")
+    except OSError:
+        pass
 
 
 def say(what):

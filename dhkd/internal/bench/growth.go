@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"regexp"
@@ -99,18 +99,40 @@ func newGrowthPlan(chosen *regexp.Regexp, rounds int) (p growthPlan) {
 	return p
 }
 
-// runGrowth measures a plan, or reads a record, and prints, keeps and draws it.
+// without is what is left of the plan where a record has the rest.
+func (p growthPlan) without(have *record.Growth) growthPlan {
+	return growthPlan{
+		compiled: slices.DeleteFunc(p.compiled, func(j growthJob) bool {
+			return slices.ContainsFunc(have.Compiled, func(c record.GrowthCompiled) bool {
+				return c.Student == j.Student && c.Teacher == j.Teacher && c.Size == j.Size
+			})
+		}),
+		timed: slices.DeleteFunc(p.timed, func(j growthJob) bool {
+			return slices.ContainsFunc(have.Timed, func(t record.GrowthTimed) bool {
+				return t.Name == cmp.Or(j.Layer, j.Student) && t.Layer == (j.Layer != "") && t.Width == j.Width
+			})
+		}),
+	}
+}
+
+// runGrowth measures what is left of a plan, or reads a record, and prints, keeps and draws it.
 func runGrowth(ctx context.Context, o options) (err error) {
-	g := &record.Growth{Note: o.note}
-	if o.from != "" {
-		if g, err = record.LoadGrowth(o.from); err != nil {
+	g := &record.Growth{}
+	if from := cmp.Or(o.from, o.add); from != "" {
+		g, err = record.LoadGrowth(from)
+		if o.from == "" && errors.Is(err, fs.ErrNotExist) { // it is to be begun
+			g, err = &record.Growth{}, nil
+		}
+		if err != nil {
 			return err
 		}
-	} else {
+	}
+	if o.from == "" {
 		plan := newGrowthPlan(o.chosen, o.rounds)
 		if len(plan.compiled)+len(plan.timed) == 0 {
 			return fmt.Errorf("nothing matches -run %q: see -growth -list", o.chosen)
 		}
+		plan = plan.without(g)
 		if o.list {
 			for _, j := range slices.Concat(plan.compiled, plan.timed) {
 				fmt.Println(j)
@@ -121,40 +143,19 @@ func runGrowth(ctx context.Context, o options) (err error) {
 			return err
 		}
 		g.Machine.Versions["Go"] = runtime.Version()
-		if o.part != "times" {
-			g.Compiled, err = compileAll(ctx, plan.compiled, o.processes, os.Stderr)
+		if !strings.Contains(g.Note, o.note) {
+			g.Note = strings.TrimPrefix(g.Note+"; "+o.note, "; ")
 		}
-		if err == nil && o.part != "compilation" {
-			g.Timed, err = timeAll(ctx, plan.timed, os.Stderr)
-		}
-		if err != nil {
+		if err := plan.measure(ctx, g, o); err != nil {
 			return err
 		}
 	}
 	if len(g.Compiled)+len(g.Timed) == 0 {
 		return nil // -rounds 0
 	}
-	if o.add != "" {
-		before, err := record.LoadGrowth(o.add)
-		if err != nil {
-			return err
-		}
-		g.Compiled = slices.Concat(before.Compiled, g.Compiled)
-		g.Timed = slices.Concat(before.Timed, g.Timed)
-		g.Note = strings.Trim(before.Note+"; "+g.Note, "; ")
-	}
 	fmt.Print(growthText(g))
-	if o.json != "" {
-		data, err := json.MarshalIndent(g, "", " ")
-		if err != nil {
-			return err
-		}
-		if err := write(o.json, append(data, '\n')); err != nil {
-			return err
-		}
-	}
-	if o.figure == "" {
-		return nil
+	if err := saveGrowth(g, o.json); err != nil || o.figure == "" {
+		return err
 	}
 	figure, err := plots.Growth(g, plots.Options{})
 	if err != nil {
@@ -163,37 +164,55 @@ func runGrowth(ctx context.Context, o options) (err error) {
 	return figure.Save(o.figure)
 }
 
-// compileAll compiles each step in so many processes, without the cache.
-func compileAll(ctx context.Context, jobs []growthJob, processes int, log io.Writer) (all []record.GrowthCompiled,
-	err error) {
-	for _, j := range jobs {
+func saveGrowth(g *record.Growth, path string) error {
+	if path == "" || len(g.Compiled)+len(g.Timed) == 0 {
+		return nil
+	}
+	data, err := json.MarshalIndent(g, "", " ")
+	if err != nil {
+		return err
+	}
+	return write(path, append(data, '\n'))
+}
+
+// measure does the jobs, of which a record is kept after each: steps are compiled in so many processes, without the cache.
+func (p growthPlan) measure(ctx context.Context, g *record.Growth, o options) error {
+	if o.part == "times" {
+		p.compiled = nil
+	}
+	if o.part == "compilation" {
+		p.timed = nil
+	}
+	for _, j := range p.compiled {
 		var c record.GrowthCompiled
-		for range processes {
-			fmt.Fprintf(log, "%s: compiling\n", j)
+		for range o.processes {
+			fmt.Fprintf(os.Stderr, "%s: compiling\n", j)
 			answer, err := grow(ctx, j, "DHKD_COMPILE_CACHE=off")
 			if err != nil {
-				return nil, err
+				return err
 			}
 			answer.Compiled.Seconds = append(c.Seconds, answer.Compiled.Seconds...)
 			answer.Compiled.CPU = append(c.CPU, answer.Compiled.CPU...)
 			answer.Compiled.PeakRSS = append(c.PeakRSS, answer.Compiled.PeakRSS...)
 			c = answer.Compiled
 		}
-		all = append(all, c)
+		g.Compiled = append(g.Compiled, c)
+		if err := saveGrowth(g, o.json); err != nil {
+			return err
+		}
 	}
-	return all, nil
-}
-
-func timeAll(ctx context.Context, jobs []growthJob, log io.Writer) (all []record.GrowthTimed, err error) {
-	for _, j := range jobs {
-		fmt.Fprintf(log, "%s: batches %v\n", j, j.Batches)
+	for _, j := range p.timed {
+		fmt.Fprintf(os.Stderr, "%s: batches %v\n", j, j.Batches)
 		answer, err := grow(ctx, j)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		all = append(all, answer.Timed...)
+		g.Timed = append(g.Timed, answer.Timed...)
+		if err := saveGrowth(g, o.json); err != nil {
+			return err
+		}
 	}
-	return all, nil
+	return nil
 }
 
 // grow runs a job in a process of its own.

@@ -21,6 +21,11 @@ func TestGrowthPlan(t *testing.T) {
 			t.Errorf("%s of %s is not compiled", of.student, of.teacher)
 		}
 	}
+	left := p.without(&record.Growth{Compiled: []record.GrowthCompiled{{Student: "resnet8", Teacher: "resnet20", Size: 32}},
+		Timed: []record.GrowthTimed{{Name: "depthwise 3x3", Layer: true, Width: 32}, {Name: "vgg8"}, {Name: "resnet8", Layer: true}}})
+	if len(left.compiled) != len(p.compiled)-1 || len(left.timed) != len(p.timed)-2 {
+		t.Errorf("%d and %d are left of %d and %d", len(left.compiled), len(left.timed), len(p.compiled), len(p.timed))
+	}
 	p = newGrowthPlan(regexp.MustCompile("^depthwise"), 3)
 	if len(p.compiled) != 0 || len(p.timed) != len(growthWidths) {
 		t.Errorf("of depthwise convolutions alone: %v", p)

@@ -63,6 +63,8 @@ type options struct {
 	json, figure  string // files to write
 	from          string // file to read
 	list          bool
+	memory        bool // alone
+	steady        int  // steps
 	// Of -growth:
 	growth          bool
 	part, add, note string
@@ -83,9 +85,14 @@ func parse(args []string) (o options, err error) {
 	flags.StringVar(&o.figure, "figure", "", "draw the ratios in this `file`, .svg or .png")
 	flags.StringVar(&o.from, "from", "", "measure nothing, print and draw this `file` of an earlier -json")
 	flags.BoolVar(&o.list, "list", false, "list all cases")
+	flags.BoolVar(&o.memory, "memory", false, "measure memory alone, of whole steps: the times of one short turn are not kept, "+
+		"so other programs may run")
+	flags.IntVar(&o.steady, "steady", 0, "run so many steps of "+steadyCase.String()+" of this project, no peers, and write "+
+		"down the memory of the process all along")
 	flags.BoolVar(&o.growth, "growth", false, "measure how this project's steps grow with depth, width and batch, and no peers")
 	flags.StringVar(&o.part, "part", "", "with -growth: only \"compilation\" or only \"times\"")
-	flags.StringVar(&o.add, "add", "", "with -growth: add what is measured to this earlier `file`'s")
+	flags.StringVar(&o.add, "add", "", "with -growth: measure what this earlier `file` lacks, and add it to it; with the same -json "+
+		"what was interrupted is continued")
 	flags.StringVar(&o.note, "note", "", "with -growth: what else the machine does, for the record")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -103,6 +110,12 @@ func parse(args []string) (o options, err error) {
 	}
 	if !o.growth && o.part+o.add+o.note != "" {
 		return o, errors.New("-part, -add and -note go with -growth")
+	}
+	if o.steady != 0 && (o.steady < steadySamples || o.memory || o.growth) {
+		return o, fmt.Errorf("-steady must be %d or more, and goes with neither -memory nor -growth", steadySamples)
+	}
+	if o.memory {
+		o.processes, o.rounds = 1, 1
 	}
 	if *match != "" {
 		if o.chosen, err = regexp.Compile(*match); err != nil {
@@ -131,6 +144,8 @@ func run(ctx context.Context, args []string) error {
 		return nil
 	case err != nil:
 		return err
+	case o.steady > 0:
+		return runSteady(ctx, o)
 	case o.growth:
 		return runGrowth(ctx, o)
 	case o.from != "":
@@ -173,6 +188,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	var losses map[string][]float64
 	for _, j := range jobs {
+		if o.memory && j.Given && !j.Write {
+			continue // several methods share a process
+		}
 		j.Fixture, j.CUDA = filepath.Join(h.dir, "fixture.safetensors"), b.Machine.Backend == cuda
 		if j.Write {
 			fmt.Fprintf(h.log, "%s: computing what all sides must compute\n", j)
@@ -192,6 +210,9 @@ func run(ctx context.Context, args []string) error {
 			maps.Copy(b.Machine.Versions, p.Versions)
 			b.Machine.Threads = cmp.Or(b.Machine.Threads, p.Threads)
 			b.Machine.GFLOPS = max(b.Machine.GFLOPS, p.GFLOPS)
+		}
+		if o.memory {
+			forgetTimes(cases)
 		}
 		b.Cases = append(b.Cases, cases...)
 	}
@@ -217,8 +238,12 @@ func describe(ctx context.Context) (m record.BenchMachine, err error) {
 		return m, err
 	}
 	defer d.Close()
+	return machineOf(ctx, d), nil
+}
+
+func machineOf(ctx context.Context, d *device.Device) record.BenchMachine {
 	return record.BenchMachine{CPU: device.CPUModel(ctx), Cores: runtime.NumCPU(), OS: runtime.GOOS, Arch: runtime.GOARCH,
-		Backend: d.Name, Device: d.Description, XLAFlags: os.Getenv("XLA_FLAGS"), Versions: map[string]string{}}, nil
+		Backend: d.Name, Device: d.Description, XLAFlags: os.Getenv("XLA_FLAGS"), Versions: map[string]string{}}
 }
 
 // finish prints the tables, keeps the numbers and compares them with the limit.
@@ -242,4 +267,13 @@ func finish(b record.Bench, o options) error {
 		}
 	}
 	return check(b, o.limit)
+}
+
+// forgetTimes leaves what was measured of memory.
+func forgetTimes(cases []record.BenchCase) {
+	for i := range cases {
+		for k := range cases[i].Peers {
+			cases[i].Peers[k].Turns, cases[i].Peers[k].CompileSeconds = nil, nil
+		}
+	}
 }

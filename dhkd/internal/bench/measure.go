@@ -98,7 +98,8 @@ func (p plan) generation(ctx context.Context, h house, j job, losses map[string]
 			of := cases[c].Peer(peer.way.name)
 			of.CompileSeconds = append(of.CompileSeconds, peer.CompileSeconds[cases[c].Method])
 			if len(j.Methods) == 1 {
-				of.PeakRSS = append(of.PeakRSS, peer.last.PeakRSS)
+				of.PeakRSS = append(of.PeakRSS, max(peer.PeakRSS, peer.last.PeakRSS))
+				of.StepsRSS = append(of.StepsRSS, peer.last.PeakRSS)
 			}
 			if peer.way == ours {
 				cases[c].Nodes = peer.Nodes[cases[c].Method]

@@ -22,7 +22,8 @@ func markdown(b record.Bench) string {
 		}
 		us := c.Best(record.OurName)
 		if us == nil {
-			fmt.Fprintf(&cost, "| %s | %d | %s | | | |\n", c, c.Nodes, first(c.Peer(record.OurName).CompileSeconds))
+			ours := c.Peer(record.OurName)
+			fmt.Fprintf(&cost, "| %s | %d | %s | | %s | %s |\n", c, c.Nodes, first(ours.CompileSeconds), most(ours), peaks(c))
 			continue
 		}
 		torch, jax := c.Best(record.PyTorchAny), c.Best(record.JAXAny)
@@ -56,7 +57,8 @@ func markdown(b record.Bench) string {
 		"(quartiles). PyTorch is the way of running whose step with the method was the fastest. There is a ratio where both "+
 		"are clearly above noise: three rounds or more, of which three quarters say more than half the median.",
 		"| | dhkd | PyTorch | ratio | run | JAX | ratio |", &extra)
-	table("Compilation and memory. Where PyTorch is compiled, and in JAX, the seconds are of the first step.",
+	table("Compilation and memory. Where PyTorch is compiled, and in JAX, the seconds are of the first step. Peaks are of the "+
+		"resident memory of the process, set-up and compilation included; in brackets, from the first timed step on.",
 		"| | nodes | dhkd compiled in, s | peers, s | dhkd, peak MiB | peers, peak MiB |", &cost)
 	if missing.Len() > 0 {
 		fmt.Fprintf(&text, "\n%s", &missing)
@@ -137,18 +139,22 @@ func compiled(c record.BenchCase) string {
 	return strings.Join(all, ", ")
 }
 
-// most is the largest of the peaks of memory of its processes.
+// most is the largest of the peaks of memory of its processes, and in brackets that in steps.
 func most(p *record.BenchPeer) string {
 	if len(p.PeakRSS) == 0 || slices.Max(p.PeakRSS) == 0 {
 		return "–"
 	}
-	return fmt.Sprintf("%.0f", slices.Max(p.PeakRSS))
+	text := fmt.Sprintf("%.0f", slices.Max(p.PeakRSS))
+	if len(p.StepsRSS) > 0 {
+		text += fmt.Sprintf(" (%.0f)", slices.Max(p.StepsRSS))
+	}
+	return text
 }
 
 func peaks(c record.BenchCase) string {
 	var all []string
 	for _, p := range c.Peers[1:] {
-		if len(p.Turns) > 0 {
+		if len(p.PeakRSS) > 0 {
 			all = append(all, how(&p)+" "+most(&p))
 		}
 	}

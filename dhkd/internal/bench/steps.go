@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"time"
 
 	"github.com/gomlx/compute"
@@ -25,7 +26,11 @@ func wholeSteps(backend compute.Backend, j job, h *hello) (steps []step, err err
 	if err != nil {
 		return nil, err
 	}
-	set := f.set()
+	set, err := train.ShareImages(backend, f.set())
+	if err != nil {
+		return nil, err
+	}
+	debug.FreeOSMemory() // of the images, which are on the device
 	for _, m := range j.Methods {
 		c, err := stepOf(j, m.Method)
 		if err != nil {

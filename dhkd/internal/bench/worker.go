@@ -32,6 +32,7 @@ type hello struct {
 	Losses         map[string][]float64 `json:"losses"`          // of the verified steps, by method
 	Nodes          map[string]int       `json:"nodes,omitempty"` // of the graphs, by method
 	MultiplyAdds   map[string]int       `json:"multiply_adds,omitempty"`
+	PeakRSS        float64              `json:"peak_rss_mib"` // so far
 	Error          string               `json:"error,omitempty"`
 }
 
@@ -39,7 +40,7 @@ type hello struct {
 type turn struct {
 	Milliseconds map[string][]float64 `json:"ms"` // by method
 	CPU          float64              `json:"cpu_ms"`
-	PeakRSS      float64              `json:"peak_rss_mib"`
+	PeakRSS      float64              `json:"peak_rss_mib"` // since hello
 	Error        string               `json:"error,omitempty"`
 }
 
@@ -75,6 +76,8 @@ func work(ctx context.Context, definition string, in io.Reader, out io.Writer) e
 	if err != nil {
 		return say(hello{Error: err.Error()})
 	}
+	h.PeakRSS = peakRSS()
+	forgetPeak()
 	if err := say(h); err != nil {
 		return err
 	}
@@ -138,7 +141,7 @@ func gigaflops(backend compute.Backend) (float64, error) {
 	return 2 * side * side * side / least / 1e9, nil
 }
 
-// peakRSS is the most memory that this process had, in MiB; 0 where the system does not tell.
+// peakRSS is the most memory that this process had since [forgetPeak], in MiB; 0 where the system does not tell.
 func peakRSS() float64 {
 	status, _ := os.ReadFile("/proc/self/status")
 	_, after, _ := strings.Cut(string(status), "VmHWM:")
@@ -146,3 +149,6 @@ func peakRSS() float64 {
 	kib, _ := strconv.ParseFloat(number, 64)
 	return kib / 1024
 }
+
+// forgetPeak begins the peak anew, where the system can.
+func forgetPeak() { _ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) }
