@@ -12,7 +12,7 @@ set -um # a process group for each job, so that an interruption reaches it whole
 cd "$(dirname "$0")/.." || exit
 dhkd=${DHKD:-.bin/dhkd} out=${OUT:-runs} records=${RECORDS:-notebooks/records} jobs=${JOBS:-2}
 experiments=(
-	m collapse literal gradients ablation learning-rate reviewkd alpha-rate sensitivity same-architecture cross-architecture
+	m collapse literal gradients ablation learning-rate reviewkd alpha-rate sensitivity same-architecture cross-architecture precision
 )
 
 main() {

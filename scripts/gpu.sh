@@ -1,3 +1,6 @@
+		if [ -z "$dry" ] && [ $precision != float32 ]; then
+			mkdir -p "$out/m/offline" && cp -r "$folder/m-float32/m/offline/teacher-seed1" "$out/m/offline"
+		fi
 #!/usr/bin/env bash
 # What is to be measured on a machine with an NVIDIA card, from a fresh clone to a folder of records:
 #
@@ -44,10 +47,10 @@ part() {
 	fi
 }
 
-# Everything after this runs on the card or not at all. tf32 is go-xla's default there: float32 products in matrix units
-# that keep 10 bits. Without it NVIDIA's libraries are told too, for convolutions.
+# Everything after this runs on the card or not at all. Times are with TF32, float32 products in matrix units that keep 10
+# bits, as PyTorch convolves and JAX multiplies by default; numbers are checked without it, which is the default here.
 export GOMLX_BACKEND=xla:cuda
-exact=(env GOMLX_BACKEND=xla:cuda,tf32=false NVIDIA_TF32_OVERRIDE=0)
+tf32=(env GOMLX_BACKEND=xla:cuda,tf32=true)
 bench=(go run ./dhkd/internal/bench)
 peers=$PWD/.cache/gpu-peers
 
@@ -60,7 +63,7 @@ part build env -u GOMLX_BACKEND make build || exit
 # go-xla's installer, or an installed JAX: a Python with jax[cuda13] found on PATH or in VIRTUAL_ENV serves too.
 part setup env -u GOMLX_BACKEND .bin/dhkd setup --cuda || exit
 part doctor .bin/dhkd doctor || exit
-part numbers "${exact[@]}" go test -count=1 ./dhkd ./dhkd/nn ./dhkd/internal/golden
+part numbers go test -count=1 ./dhkd ./dhkd/nn ./dhkd/internal/golden
 part peers sh -c "python3 -m venv --clear '$peers' && '$peers/bin/pip' install --quiet torch==2.15.0 'jax[cuda13]==0.10.2' numpy" &&
 	export DHKD_BENCH_PYTHON=$peers/bin/python
 
@@ -69,20 +72,24 @@ cases=(-run .)
 record() { echo "-json $folder/$1.json -figure $folder/$1.svg"; }
 # shellcheck disable=SC2046 # several words
 {
-	part bench "${bench[@]}" "${cases[@]}" -processes 3 -rounds 4 -steps 20 $(record bench)
-	part bench-batch-512 "${bench[@]}" "${cases[@]}" -batch 512 -processes 2 -rounds 3 -steps 10 $(record bench-batch-512)
-	part bench-exact "${exact[@]}" "${bench[@]}" -run '^resnet20 of resnet56 .* (ce|dhkd-aligned)$' -with '^$' $(record bench-exact)
-	part growth "${bench[@]}" -growth -rounds 10 $(record growth)
+	part bench "${tf32[@]}" "${bench[@]}" "${cases[@]}" -processes 3 -rounds 4 -steps 20 $(record bench)
+	part bench-batch-512 "${tf32[@]}" "${bench[@]}" "${cases[@]}" -batch 512 -processes 2 -rounds 3 -steps 10 $(record bench-batch-512)
+	part bench-exact "${bench[@]}" -run '^resnet20 of resnet56 .* (ce|dhkd-aligned)$' -with '^$' $(record bench-exact)
+	part growth "${tf32[@]}" "${bench[@]}" -growth -rounds 10 $(record growth)
 }
 
 if [ -z "$quick" ]; then
 	part data sh -c 'scripts/need.sh data'
-	for precision in tf32 float32; do
-		as=(env GOMLX_BACKEND=xla:cuda)
-		[ $precision = tf32 ] || as=("${exact[@]}")
-		part "m-$precision" "${as[@]}" .bin/dhkd distill m --seeds 1,2,3,4,5 --out "$folder/m-$precision"
-		part "m-$precision-ce" "${as[@]}" .bin/dhkd train m --seeds 1,2,3,4,5 --out "$folder/m-$precision"
-		part "m-$precision-report" .bin/dhkd report "$folder/m-$precision"
+	# One teacher, in float32, for the students of all precisions.
+	part m-teacher .bin/dhkd train m --run teacher --out "$folder/m-float32"
+	for precision in float32 tf32 bfloat16; do
+		out=$folder/m-$precision
+		if [ -z "$dry" ] && [ $precision != float32 ]; then
+			mkdir -p "$out/m/offline" && cp -r "$folder/m-float32/m/offline/teacher-seed1" "$out/m/offline"
+		fi
+		part "m-$precision" .bin/dhkd distill m --seeds 1,2,3,4,5 --set precision=$precision --out "$out"
+		part "m-$precision-ce" .bin/dhkd train m --run ce --seeds 1,2,3,4,5 --set precision=$precision --out "$out"
+		part "m-$precision-report" .bin/dhkd report "$out"
 	done
 fi
 if [ -n "$failed" ]; then

@@ -34,6 +34,11 @@ type Options struct {
 	// same.
 	Offline bool
 
+	// TF32 lets an NVIDIA card round the factors of float32 products to 10 bits, as its matrix units are fastest with.
+	// Unless set, and unless GOMLX_BACKEND or NVIDIA_TF32_OVERRIDE say otherwise, it computes in float32. It is for the
+	// whole process.
+	TF32 bool
+
 	// Logf receives the warnings and the progress of an installation, a line a call. Nil writes them to os.Stderr.
 	Logf func(format string, args ...any)
 }
@@ -45,6 +50,7 @@ type Device struct {
 	Plugin      string    // path of the PJRT plugin; empty without XLA
 	API         string    // version of the plugin's PJRT C API, such as "0.115"; empty without XLA
 	Description string    // the backend's own description, one line, with the plugin's file name in place of its path
+	TF32        bool      // products of float32 are rounded to TF32, on an NVIDIA card
 	Tried       []Attempt // what was tried, in order; the last is what was chosen
 }
 
@@ -143,7 +149,8 @@ func (m machine) openNamed(ctx context.Context, value string, o Options) (*Devic
 		}
 		return d, err
 	}
-	d, attempt := m.try(Plugin{Kind: kindOf(plugin), Path: plugin, Source: compute.ConfigEnvVar}, options)
+	d, attempt := m.try(Plugin{Kind: kindOf(plugin), Path: plugin, Source: compute.ConfigEnvVar},
+		withTF32(kindOf(plugin), options, o.TF32))
 	if d == nil {
 		return nil, errors.New(attempt.Refused)
 	}
@@ -158,7 +165,7 @@ func (m machine) openXLA(ctx context.Context, want, options string, o Options) (
 	}
 	var tried []Attempt
 	use := func(p Plugin) *Device {
-		d, attempt := m.try(p, options)
+		d, attempt := m.try(p, withTF32(p.Kind, options, o.TF32))
 		tried = append(tried, attempt)
 		if d != nil {
 			d.Tried = tried
@@ -228,13 +235,15 @@ func (m machine) kinds(want string) []string {
 func (m machine) try(p Plugin, options string) (*Device, Attempt) {
 	attempt := Attempt{What: fmt.Sprintf("%s plugin (%s)", p.Kind, p.Source), Path: p.Path}
 	unset := m.setXLAFlags(p)
+	tf32, unsetTF32 := setTF32(p.Kind, options)
 	backend, api, err := m.load(p, options)
 	if err != nil {
 		unset()
+		unsetTF32()
 		attempt.Refused = oneLine(err)
 		return nil, attempt
 	}
-	return &Device{Backend: backend, Name: "xla:" + p.Kind, Plugin: p.Path, API: api,
+	return &Device{Backend: backend, Name: "xla:" + p.Kind, Plugin: p.Path, API: api, TF32: tf32,
 		Description: strings.ReplaceAll(backend.Description(), p.Path, filepath.Base(p.Path)),
 		Tried:       []Attempt{attempt}}, attempt
 }
@@ -248,7 +257,7 @@ func (m machine) install(ctx context.Context, kind string, o Options) (string, e
 	}
 	var tried []Attempt
 	use := func(p Plugin) bool {
-		d, attempt := m.try(p, "")
+		d, attempt := m.try(p, withTF32(p.Kind, "", o.TF32))
 		tried = append(tried, attempt)
 		if d != nil {
 			d.Close()

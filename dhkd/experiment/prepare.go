@@ -13,8 +13,11 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/gomlx/compute/dtypes"
+
 	"github.com/dhkd-lab/dhkd-go/dhkd"
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
+	"github.com/dhkd-lab/dhkd-go/dhkd/device"
 	"github.com/dhkd-lab/dhkd-go/dhkd/distill"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 	"github.com/dhkd-lab/dhkd-go/dhkd/train"
@@ -45,6 +48,9 @@ func (r *Runner) prepare(ctx context.Context, set *dataset.Set, recipe record.Re
 		}
 		digest = teacher.sha256
 	}
+	if err := checkPrecision(r.Device, recipe.Precision); err != nil {
+		return nil, nil, err
+	}
 	o := recipe.Optimizer
 	config := train.Config{
 		Backend: r.Device.Backend, Data: set, Pad: recipe.Dataset.Pad,
@@ -53,6 +59,9 @@ func (r *Runner) prepare(ctx context.Context, set *dataset.Set, recipe record.Re
 	}
 	if m := recipe.Measure; m != nil && m.Gradients != nil {
 		config.MeasureTerms = m.Gradients.Terms
+	}
+	if recipe.Precision == record.BFloat16 {
+		config.Step.Convolutions = dtypes.BFloat16
 	}
 	views, err := cachedViews(recipe, method.Needs(), set.Train.Len(), set.Classes)
 	if err != nil {
@@ -66,7 +75,8 @@ func (r *Runner) prepare(ctx context.Context, set *dataset.Set, recipe record.Re
 		views = 0
 	}
 	o.LearningRate = 0
-	key, err := json.Marshal([]any{recipe.Dataset, recipe.Model, recipe.Method, o, digest, views, config.MeasureTerms})
+	key, err := json.Marshal([]any{recipe.Dataset, recipe.Model, recipe.Method, o, recipe.Precision, digest, views,
+		config.MeasureTerms})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -91,6 +101,21 @@ func (r *Runner) prepare(ctx context.Context, set *dataset.Set, recipe record.Re
 	}
 	r.trainer, r.trainerKey = t, string(key)
 	return t, teacher, nil
+}
+
+// checkPrecision refuses a recipe that says something else of its products than the device will do, which is one for all
+// runs of a process.
+func checkPrecision(d *device.Device, precision string) error {
+	switch wanted := precision == record.TF32; {
+	case wanted && d.Name != "xla:cuda":
+		return fmt.Errorf("precision: tf32 is what NVIDIA cards compute in, this is %s: choose float32 or bfloat16", d.Name)
+	case wanted && !d.TF32:
+		return errors.New("precision: tf32, but the card computes in float32: set GOMLX_BACKEND=xla:cuda,tf32=true for the process")
+	case !wanted && d.TF32:
+		return fmt.Errorf("precision: %s, but the card rounds float32 to tf32 in this process (another run asked for it, or "+
+			"GOMLX_BACKEND): do this run by itself with GOMLX_BACKEND=xla:cuda,tf32=false", cmp.Or(precision, record.Float32))
+	}
+	return nil
 }
 
 // Close frees the compiled programs, and the images and the teacher's logits on the device.

@@ -195,6 +195,9 @@ func Override(r record.Recipe, set []string) (record.Recipe, error) {
 	if err != nil {
 		return r, err
 	}
+	if changed.Precision != r.Precision {
+		changed.SetPrecision(changed.Precision)
+	}
 	if err := checkMethod(changed); err != nil {
 		return r, fmt.Errorf("--set %s: %w", strings.Join(set, " "), err)
 	}

@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/support/exceptions"
 )
@@ -49,12 +50,22 @@ func ConvWith(s *Scope, x *graph.Node, c Conv) *graph.Node {
 		exceptions.Panicf("nn.Conv2D: %d groups do not divide %d input and %d output channels", c.Groups, in, c.Channels)
 	}
 	weight := s.parameter(x, "weight", c.Weight, c.Channels, in/c.Groups, c.Kernel, c.Kernel)
-	y := convolve(x, weight, c.Stride, c.Padding, c.Groups)
+	y := s.convolve(x, weight, c)
 	if c.Bias != nil {
 		y = graph.Add(y, alongChannels(s.parameter(x, "bias", c.Bias, c.Channels), y))
 	}
 	return s.add(Layer{Op: "Conv2D", Name: s.Name(), Inputs: []*graph.Node{x}, Output: y, Kernel: c.Kernel,
 		Stride: c.Stride, Padding: c.Padding, Groups: c.Groups, Bias: c.Bias != nil})
+}
+
+// convolve is the convolution, in [Options.Convolutions] if that is set.
+func (s *Scope) convolve(x, weight *graph.Node, c Conv) *graph.Node {
+	narrow := s.pass.Convolutions
+	if narrow == dtypes.InvalidDType || c.Groups > 1 && c.Groups == x.Shape().Dim(3) {
+		return convolve(x, weight, c.Stride, c.Padding, c.Groups)
+	}
+	y := convolve(graph.ConvertDType(x, narrow), graph.ConvertDType(weight, narrow), c.Stride, c.Padding, c.Groups)
+	return graph.ConvertDType(y, x.DType())
 }
 
 // convolve chooses the form whose gradient is cheap. GoMLX's gradient of a convolution in groups makes one convolution a

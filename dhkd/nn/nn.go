@@ -34,6 +34,10 @@ type Options struct {
 	NoDropout bool
 	// Undrawn leaves new variables at zero: for who needs their names and shapes only.
 	Undrawn bool
+	// Convolutions, if set, is the narrower type that convolutions round their inputs, weights and results to, forward and
+	// backward, where the hardware is faster with it. Weights, all else and sums stay as they are. Depthwise convolutions,
+	// which are not products of matrices, are not changed.
+	Convolutions dtypes.DType
 	// Trace, if set, gets each layer as it is built.
 	Trace func(Layer)
 }

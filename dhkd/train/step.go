@@ -1,6 +1,7 @@
 package train
 
 import (
+	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 	"github.com/gomlx/gomlx/support/exceptions"
@@ -32,6 +33,8 @@ type Step struct {
 	SGD    SGD
 	// NoDropout switches dropout off, as the reference numbers have it.
 	NoDropout bool
+	// Convolutions is what those of the student and the teacher are rounded to, see [nn.Options]; evaluation does not.
+	Convolutions dtypes.DType
 	// Measure computes the alignment of the two gradients even where they are only added (a second backward pass).
 	Measure bool
 }
@@ -89,7 +92,8 @@ func (st Step) Build(variables *model.Scope, seed uint64, in StepInputs) StepRes
 
 // forward builds the student's forward pass in training and the method's losses.
 func (st Step) forward(variables *model.Scope, seed uint64, in StepInputs) (zoo.Outputs, distill.Losses) {
-	options := nn.Options{Training: true, Seed: seed, RNG: in.RNG, NoDropout: st.NoDropout}
+	options := nn.Options{Training: true, Seed: seed, RNG: in.RNG, NoDropout: st.NoDropout,
+		Convolutions: st.Convolutions}
 	scope := nn.New(variables.At(studentScope), options)
 	network := *st.Model
 	network.DetachAux = st.Method.Needs().DetachAux

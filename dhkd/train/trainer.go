@@ -332,7 +332,8 @@ func (t *Trainer) batchInputs(variables *model.Scope, inputs []*Node) StepInputs
 	case t.TeacherLogits != nil:
 		in.Teacher.Logits = Gather(inputs[0], ExpandAxes(rows, -1))
 	case t.Teacher != nil:
-		in.Teacher = t.Teacher.Model.Forward(nn.New(variables.At(teacherScope), nn.Options{}), images)
+		options := nn.Options{Convolutions: t.Step.Convolutions}
+		in.Teacher = t.Teacher.Model.Forward(nn.New(variables.At(teacherScope), options), images)
 	}
 	in.Images, in.Labels, in.RNG = images, labels, rng
 	return in

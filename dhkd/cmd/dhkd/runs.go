@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
@@ -25,14 +26,15 @@ type runFlags struct {
 	acceptTeacher bool // see experiment.Runner
 }
 
-// open opens the device and returns a runner; close releases both.
-func (f runFlags) open(ctx context.Context, out output) (r *experiment.Runner, close func(), err error) {
+// open opens the device for those recipes and returns a runner; close releases both.
+func (f runFlags) open(ctx context.Context, out output, recipes ...record.Recipe) (r *experiment.Runner, close func(), err error) {
 	if f.Data != "" {
 		if _, err := os.Stat(f.Data); err != nil {
 			return nil, nil, withCode(exitUsage, fmt.Errorf("--data: %w", err))
 		}
 	}
-	d, err := device.Open(ctx, device.Options{Logf: out.logf(f.Quiet)})
+	d, err := device.Open(ctx, device.Options{Logf: out.logf(f.Quiet),
+		TF32: slices.ContainsFunc(recipes, func(r record.Recipe) bool { return r.Precision == record.TF32 })})
 	if err != nil {
 		return nil, nil, withCode(exitMissing, err)
 	}
@@ -138,15 +140,15 @@ func (s selection) do(ctx context.Context, out output, f runFlags, fit func(reco
 	if s.Print {
 		return printRecipes(out.stdout, recipes)
 	}
-	r, close, err := f.open(ctx, out)
-	if err != nil {
-		return err
-	}
-	defer close()
 	all, err := experiment.WithTeachers(e, recipes, s.Set)
 	if err != nil {
 		return withCode(exitUsage, err)
 	}
+	r, close, err := f.open(ctx, out, recipes...)
+	if err != nil {
+		return err
+	}
+	defer close()
 	records, err := r.RunAll(ctx, all)
 	return errors.Join(err, f.show(out, records))
 }

@@ -190,7 +190,7 @@ func (c *sweepOneCmd) Run(ctx context.Context, out output) error {
 		return err
 	}
 	f := runFlags{Out: c.Dir, Data: c.Data, JSON: c.JSON, Quiet: c.Quiet, acceptTeacher: c.AcceptTeacher}
-	r, close, err := f.open(ctx, out)
+	r, close, err := f.open(ctx, out, run.Recipe)
 	if err != nil {
 		return err
 	}

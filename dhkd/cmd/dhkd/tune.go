@@ -38,7 +38,7 @@ func (c *tuneCmd) Run(ctx context.Context, out output) error {
 			return withCode(exitUsage, err)
 		}
 	}
-	r, close, err := c.open(ctx, out)
+	r, close, err := c.open(ctx, out, e.Recipes()...)
 	if err != nil {
 		return err
 	}

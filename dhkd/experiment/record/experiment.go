@@ -58,6 +58,7 @@ type file struct {
 	Optimizer Optimizer  `yaml:"optimizer"`
 	Schedule  Schedule   `yaml:"schedule"`
 	BatchSize int        `yaml:"batch_size"`
+	Precision string     `yaml:"precision"`
 	NonFinite string     `yaml:"non_finite"`
 	Measure   *Measure   `yaml:"measure"`
 	Runs      []ast.Node `yaml:"runs"`
@@ -75,6 +76,7 @@ type run struct {
 	Optimizer Optimizer `yaml:"optimizer"`
 	Schedule  Schedule  `yaml:"schedule"`
 	BatchSize int       `yaml:"batch_size"`
+	Precision string    `yaml:"precision"`
 	NonFinite string    `yaml:"non_finite"`
 	Measure   *Measure  `yaml:"measure"`
 	Tuning    *Tuning   `yaml:"tuning"`
@@ -248,8 +250,8 @@ func (e *Experiment) ordered() ([]Run, error) {
 // decodeRun decodes an entry of the list onto what the runs share.
 func (d *document) decodeRun(node ast.Node, i int, shared *file) (Run, error) {
 	own := run{Seeds: shared.Seeds, Dataset: shared.Dataset, Teacher: shared.Teacher, Model: shared.Model,
-		Optimizer: shared.Optimizer, Schedule: shared.Schedule, BatchSize: shared.BatchSize, NonFinite: shared.NonFinite,
-		Measure: shared.Measure}
+		Optimizer: shared.Optimizer, Schedule: shared.Schedule, BatchSize: shared.BatchSize, Precision: shared.Precision,
+		NonFinite: shared.NonFinite, Measure: shared.Measure}
 	if err := d.decode(node, reflect.ValueOf(&own).Elem(), fmt.Sprintf("runs[%d]", i)); err != nil {
 		return Run{}, err
 	}
@@ -259,6 +261,7 @@ func (d *document) decodeRun(node ast.Node, i int, shared *file) (Run, error) {
 	r := Recipe{Experiment: shared.Name, Name: own.Name, Label: own.Label, Profile: shared.Profile, Dataset: own.Dataset,
 		Model: own.Model, Method: own.Method, Optimizer: own.Optimizer, Schedule: own.Schedule, BatchSize: own.BatchSize,
 		NonFinite: own.NonFinite, Measure: own.Measure.clone(), Tuning: own.Tuning}
+	r.SetPrecision(own.Precision)
 	r.Measure.complete()
 	if t := own.Teacher; t != nil && (t.Run != own.Name || t.Experiment != "" ||
 		d.positions[fmt.Sprintf("runs[%d].teacher", i)] != nil) {

@@ -233,6 +233,7 @@ func TestParseExperimentErrors(t *testing.T) {
 		{"train: 2000", "train: 2000, augment: crop-flip", `dataset.augment: crop-flip needs dataset.pad of at least 1`},
 		{"train: 2000", "train: 2000, augment: flip", `dataset.augment: unknown name "flip"`},
 		{"aux_head: linear", "aux_head: liner", `runs[5].model.aux_head: unknown name "liner"; did you mean linear?`},
+		{"batch_size: 64", "batch_size: 64\nprecision: float16", `f.yaml:11:12: precision: unknown name "float16"`},
 		{"aux_head: linear", "head: none", `runs[5].model.head: unknown name "none"`},
 		{"alpha: 0.9", "alpha: -0.9", `f.yaml:22:43: runs[1].method.alpha: must be a number of at least 0, is -0.9`},
 		{"temperature: 4", "temperature: -4", `runs[1].method.temperature: must be`},
@@ -365,6 +366,7 @@ var recipes = rapid.Custom(func(t *rapid.T) record.Recipe {
 			ClipNorm:    positive.Draw(t, "clip")},
 		Schedule:  record.Schedule{Epochs: 100, Milestones: []int{}, Rate: positive.Draw(t, "rate")},
 		BatchSize: rapid.IntRange(2, 512).Draw(t, "batch"), Seed: rapid.Uint64().Draw(t, "seed"),
+		Precision: rapid.SampledFrom(append(record.Precisions, "")).Draw(t, "precision"),
 		NonFinite: rapid.SampledFrom(record.OnNonFinite).Draw(t, "non-finite"),
 	}
 	for m := 10; m < 90 && rapid.Bool().Draw(t, "more"); m += 10 {

@@ -24,8 +24,10 @@ type Recipe struct {
 	Optimizer  Optimizer `yaml:"optimizer" json:"optimizer"`
 	Schedule   Schedule  `yaml:"schedule" json:"schedule"`
 	BatchSize  int       `yaml:"batch_size" json:"batch_size"`
-	Seed       uint64    `yaml:"seed" json:"seed"`
-	NonFinite  string    `yaml:"non_finite" json:"non_finite"` // what a NaN or infinite loss does: "stop" or "continue"
+	// Precision is what convolutions compute in while the run trains, one of [Precisions]; empty is float32.
+	Precision string `yaml:"precision,omitempty" json:"precision,omitempty"`
+	Seed      uint64 `yaml:"seed" json:"seed"`
+	NonFinite string `yaml:"non_finite" json:"non_finite"` // what a NaN or infinite loss does: "stop" or "continue"
 	// Measure says what is measured in the course of training; nil = nothing.
 	Measure *Measure `yaml:"measure,omitempty" json:"measure,omitempty"`
 	// Tuning says how the learning rate was chosen; nil when it was given.

@@ -159,6 +159,8 @@ func (r Recipe) check(known Names) *problem {
 	count("batch_size", r.BatchSize, 2)
 	require(r.Dataset.Train == 0 || r.BatchSize <= r.Dataset.Train-r.Dataset.Holdout, "batch_size",
 		"must be at most the %d training images, is %d", r.Dataset.Train-r.Dataset.Holdout, r.BatchSize)
+	require(r.Precision == "" || slices.Contains(Precisions, r.Precision), "precision", "unknown name %q; %s", r.Precision,
+		suggest(r.Precision, Precisions))
 	oneOf("non_finite", r.NonFinite, OnNonFinite)
 	if p := r.Measure.check(); p != nil && first == nil {
 		first = p
