@@ -3,6 +3,7 @@ package device
 import (
 	"bytes"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -20,8 +21,8 @@ func DonateVariables(scopes ...string) {
 	for i, scope := range scopes {
 		quoted[i] = regexp.QuoteMeta(scope)
 	}
-	// go-xla writes a variable's path "/scope/name" as an identifier.
-	donors.Store(regexp.MustCompile(`(%_(?:` + strings.Join(quoted, "|") + `)_\w+: tensor<[^>]*>)`))
+	// go-xla writes a variable's path "/scope/name" as an identifier. In a program for several devices attributes follow.
+	donors.Store(regexp.MustCompile(`%_(?:` + strings.Join(quoted, "|") + `)_\w+: tensor<[^>]*>(?: \{)?`))
 }
 
 // markDonors returns the StableHLO text with the variables marked whose memory results may take, or nil if there are
@@ -36,6 +37,11 @@ func markDonors(code []byte) []byte {
 	if end < start || !pattern.Match(code[start:end]) {
 		return nil
 	}
-	line := pattern.ReplaceAll(code[start:end], []byte("$1 {jax.buffer_donor = true}"))
+	line := pattern.ReplaceAllFunc(code[start:end], func(parameter []byte) []byte {
+		if bytes.HasSuffix(parameter, []byte(" {")) {
+			return append(slices.Clip(parameter), " jax.buffer_donor = true,"...)
+		}
+		return append(slices.Clip(parameter), " {jax.buffer_donor = true}"...)
+	})
 	return bytes.Join([][]byte{code[:start], line, code[end:]}, nil)
 }

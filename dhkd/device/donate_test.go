@@ -23,6 +23,12 @@ func TestMarkDonors(t *testing.T) {
 	if got := string(markDonors([]byte(code))); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
+	const sharding = "sdy.sharding = #sdy.sharding<@mesh, [{}]> }, %x: tensor<f32>)\n"
+	const sharded = "func.func @main(%_own_w: tensor<2xf32> { " + sharding
+	const marked = "func.func @main(%_own_w: tensor<2xf32> { jax.buffer_donor = true, " + sharding
+	if got := string(markDonors([]byte(sharded))); got != marked {
+		t.Errorf("got\n%s\nwant\n%s", got, marked)
+	}
 	for _, other := range []string{"", "func.func @main(", "func.func @main(%_other: tensor<f32>)\n"} {
 		if got := markDonors([]byte(other)); got != nil {
 			t.Errorf("%q: %s", other, got)

@@ -8,6 +8,7 @@ package device
 import "C"
 
 import (
+	"bytes"
 	"regexp"
 	"strconv"
 	"sync/atomic"
@@ -112,10 +113,11 @@ func custom(target, b, types string) string {
   } : ` + types
 }
 
-// withKernels returns a program with our kernels in place of operations of XLA, or nil if there is nothing to replace.
+// withKernels returns a program with our kernels in place of operations of XLA, or nil if there is nothing to replace. In
+// one for several devices there is not: XLA cannot divide what it does not know.
 func withKernels(program []byte) []byte {
 	k := lastKernels.Load()
-	if k == nil || !k.used {
+	if k == nil || !k.used || bytes.Contains(program, []byte("sdy.mesh @")) {
 		return nil
 	}
 	all := 0

@@ -39,6 +39,7 @@ var ErrBusy = claim.ErrBusy
 type Runner struct {
 	Device   *device.Device
 	Dir      string          // records go to Dir/experiment/profile/name-seedN/
+	Devices  int             // that each batch is divided among, of the backend's; 0 = one
 	Data     dataset.Options // where data are and whether to fetch them; its counts and seed are the recipe's
 	Progress Progress        // nil = none; see [NewProgress]
 	// AcceptTeacher uses published weights as a teacher even where their accuracy is not the published one, or their data

@@ -108,19 +108,36 @@ func (j *job) setUp(ctx context.Context) error {
 		Schema: record.SchemaVersion, Recipe: j.recipe, Status: record.Running, Started: j.started.UTC().Truncate(time.Second),
 		Environment: environment(ctx, j.Device), Data: describe(set, j.recipe.Dataset), Parameters: j.trainer.Parameters(),
 	}
+	if j.devices() > 1 {
+		j.record.Devices = []int{j.devices()}
+	}
 	if teacher != nil {
 		j.record.Teacher, err = j.teacherRef(teacher)
 	}
 	return err
 }
 
+// devices is the number of devices that batches are divided among.
+func (j *job) devices() int { return max(1, j.Devices) }
+
+// noteDevices notes with how many devices the run is continued.
+func (j *job) noteDevices() {
+	if len(j.record.Devices) == 0 {
+		j.record.Devices = []int{1}
+	}
+	j.record.Devices = append(j.record.Devices, j.devices())
+	if j.record.Devices = slices.Compact(j.record.Devices); slices.Equal(j.record.Devices, []int{1}) {
+		j.record.Devices = nil
+	}
+}
+
 // begin returns the progress to go on from: that of the checkpoint if there is one.
 func (j *job) begin() (*train.Progress, error) {
+	if err := j.trainer.Check(j.plan(), &train.Progress{}); err != nil {
+		return nil, err
+	}
 	p, err := j.trainer.LoadCheckpoint(j.path(CheckpointFile), j.key(), j.plan())
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := j.trainer.Check(j.plan(), &train.Progress{}); err != nil {
-			return nil, err
-		}
 		if j.events, err = tensorboard.Create(j.path(EventsDir)); err != nil {
 			return nil, err
 		}
@@ -136,6 +153,7 @@ func (j *job) begin() (*train.Progress, error) {
 	if j.events, err = tensorboard.Resume(j.path(EventsDir), step); err != nil {
 		return nil, err
 	}
+	j.noteDevices()
 	j.record.Resumed++
 	j.record.Status = record.Running
 	j.lastSave = time.Now()
@@ -151,7 +169,7 @@ func (j *job) plan() train.Plan {
 		every = m.Gradients.Every
 	}
 	return train.Plan{
-		Seed: r.Seed, Epochs: r.Schedule.Epochs, BatchSize: r.BatchSize, LearningRate: r.Optimizer.LearningRate,
+		Seed: r.Seed, Epochs: r.Schedule.Epochs, BatchSize: r.BatchSize, LearningRate: r.LearningRate(),
 		Milestones: r.Schedule.Milestones, Rate: r.Schedule.Rate, EvaluateEvery: r.Schedule.EvaluateEvery,
 		StopOnNonFinite: r.NonFinite == "stop", MeasureEvery: every,
 	}
@@ -299,7 +317,7 @@ func (j *job) update(p *train.Progress, m record.Metrics) progress.Update {
 	if p.Step == 0 && len(p.Epochs) > 0 { // an epoch has just ended
 		u.Epoch, u.Step = len(p.Epochs), steps
 	}
-	u.LearningRate = train.MultiStep(j.recipe.Optimizer.LearningRate, j.recipe.Schedule.Milestones, j.recipe.Schedule.Rate, u.Epoch)
+	u.LearningRate = train.MultiStep(j.recipe.LearningRate(), j.recipe.Schedule.Milestones, j.recipe.Schedule.Rate, u.Epoch)
 	if p.StepSeconds > 0 {
 		u.ImagesPerSecond = float64(len(p.Epochs)*j.record.Data.Train+p.Sums.Images) / p.StepSeconds
 		u.ETA = time.Duration(p.TrainSeconds / float64(done) * float64(epochs*steps-done) * float64(time.Second))

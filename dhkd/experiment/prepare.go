@@ -53,7 +53,7 @@ func (r *Runner) prepare(ctx context.Context, set *dataset.Set, recipe record.Re
 	}
 	o := recipe.Optimizer
 	config := train.Config{
-		Backend: r.Device.Backend, Data: set, Pad: recipe.Dataset.Pad,
+		Backend: r.Device.Backend, Data: set, Pad: recipe.Dataset.Pad, Devices: r.Devices,
 		Step: train.Step{Model: student, Method: method,
 			SGD: train.SGD{Momentum: o.Momentum, WeightDecay: o.WeightDecay, ClipNorm: o.ClipNorm, Steps: o.StepsPerBatch}},
 	}
@@ -74,9 +74,9 @@ func (r *Runner) prepare(ctx context.Context, set *dataset.Set, recipe record.Re
 		}
 		views = 0
 	}
-	o.LearningRate = 0
+	o.LearningRate, o.ReferenceBatch = 0, 0
 	key, err := json.Marshal([]any{recipe.Dataset, recipe.Model, recipe.Method, o, recipe.Precision, digest, views,
-		config.MeasureTerms})
+		config.MeasureTerms, r.Devices})
 	if err != nil {
 		return nil, nil, err
 	}

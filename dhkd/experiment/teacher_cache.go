@@ -114,6 +114,7 @@ func (r *Runner) teacherLogits(ctx context.Context, set *dataset.Set, teacher *t
 	rows := views * set.Train.Len()
 	// On the host and on the device, which may be the same; a part two times more while it is written.
 	need, free := 8*set.Classes*(rows+min(rows, partRows)), freeMemory()
+	need += 4 * set.Classes * rows * max(0, r.Devices-1) // each device has them, which on a CPU is the host
 	if free > 0 && int64(need) > free {
 		return nil, fmt.Errorf("teacher.cache: the teacher's logits of %d views of %d images need %s of memory, %s are free: "+
 			"choose none", views, set.Train.Len(), mebibytes(need), mebibytes(int(free)))

@@ -42,11 +42,8 @@ func (t *Trainer) MeasureStep(indices []int32, learningRate float64, seed uint64
 }
 
 // measure runs the measuring program on a step's inputs.
-func (t *Trainer) measure(inputs []any) (Metrics, error) {
-	if err := t.compile(t.measurement, inputs); err != nil {
-		return nil, err
-	}
-	out, err := t.measurement.Call1(inputs...)
+func (t *Trainer) measure(inputs [][]any) (Metrics, error) {
+	out, err := t.call1(t.measurement, inputs)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package train
 import (
 	"errors"
 	"iter"
+	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -36,11 +37,11 @@ func (t *Trainer) EvaluateTeacher() (Evaluation, error) {
 
 // evaluator holds the inference program of one network.
 type evaluator struct {
-	counts  *model.Exec // sums over a batch: right main, right auxiliary, cross-entropy
-	trainer *Trainer    // keeps the time of compilation
+	counts  program // sums over a batch: right main, right auxiliary, cross-entropy
+	trainer *Trainer
 }
 
-func (t *Trainer) newEvaluator(m *zoo.Model, scope string) *evaluator {
+func (t *Trainer) newEvaluator(m *zoo.Model, scope string) (*evaluator, error) {
 	forward := func(variables *model.Scope, inputs []*Node) (out zoo.Outputs, labels *Node) {
 		images, labels, _ := t.test.images(inputs) // the training split is of the same kind
 		images = Normalize(images, t.Data.Mean, t.Data.Std)
@@ -53,7 +54,7 @@ func (t *Trainer) newEvaluator(m *zoo.Model, scope string) *evaluator {
 	}
 	counts := func(variables *model.Scope, inputs []*Node) *Node {
 		out, labels := forward(variables, inputs)
-		weights := inputs[3]
+		weights := inputs[ofBatch]
 		right := ReduceAllSum(Mul(correct(out.Logits, labels), weights))
 		rightAux := ZerosLike(right)
 		if out.AuxLogits != nil {
@@ -61,7 +62,8 @@ func (t *Trainer) newEvaluator(m *zoo.Model, scope string) *evaluator {
 		}
 		return Stack([]*Node{right, rightAux, crossEntropySum(out.Logits, labels, weights)}, 0)
 	}
-	return &evaluator{counts: model.MustNewExec(t.Backend, t.store, counts), trainer: t}
+	program, err := newProgram(t, counts, ofBatch+1)
+	return &evaluator{counts: program, trainer: t}, err
 }
 
 // crossEntropySum sums the loss of the samples whose weight is 1.
@@ -78,12 +80,7 @@ func (e *evaluator) evaluate(s split) (result Evaluation, err error) {
 		if err != nil {
 			return result, err
 		}
-		inputs := append(batch.inputs, batch.weights)
-		if err := e.trainer.compile(e.counts, inputs); err != nil {
-			batch.free()
-			return result, err
-		}
-		out, err := e.counts.Call1(inputs...)
+		out, err := e.trainer.call1(e.counts, batch.withWeights())
 		batch.free()
 		if err != nil {
 			return result, err
@@ -104,10 +101,20 @@ func (e *evaluator) evaluate(s split) (result Evaluation, err error) {
 // evaluationInputs are those of a batch, which free releases. The last one is filled up with image 0 at weight 0, since
 // another shape would be another program; files that were skipped have weight 0 too.
 type evaluationInputs struct {
-	inputs  []any
-	weights *tensors.Tensor
+	inputs  [][]any // by device
+	weights []float32
 	counted int // images with weight 1
 	free    func()
+}
+
+// withWeights are the inputs with the weights of their images.
+func (b evaluationInputs) withWeights() (inputs [][]any) {
+	n := len(b.weights) / len(b.inputs)
+	for d, part := range b.inputs {
+		weights := tensors.FromFlatDataAndDimensions(b.weights[d*n:(d+1)*n], n)
+		inputs = append(inputs, append(slices.Clip(part), weights))
+	}
+	return inputs
 }
 
 // batches are all images of a split, in order.
@@ -125,6 +132,7 @@ func (s split) batchesOf(images []int32) iter.Seq2[evaluationInputs, error] {
 	if s.streamed() { // of ImageNet's size, 64 images keep a GPU busy
 		size = min(n, max(8, min(evaluationBatch, 64*224*224/(s.shape[0]*s.shape[1]))))
 	}
+	size = (size + s.devices - 1) / s.devices * s.devices
 	order := make([]int32, (n+size-1)/size*size) // filled up with 0
 	copy(order, images)
 	return func(yield func(evaluationInputs, error) bool) {
@@ -140,7 +148,11 @@ func (s split) batchesOf(images []int32) iter.Seq2[evaluationInputs, error] {
 				weights[i] = 1
 			}
 			if f == nil {
-				batch.inputs, _, _ = s.batch(order[start:start+size], 0, 0)
+				var err error
+				if batch.inputs, batch.free, err = s.batch(order[start:start+size], 0, 0); err != nil {
+					yield(batch, err)
+					return
+				}
 			} else {
 				b := <-f.ready
 				if b.err != nil {
@@ -157,7 +169,7 @@ func (s split) batchesOf(images []int32) iter.Seq2[evaluationInputs, error] {
 			for _, w := range weights {
 				batch.counted += int(w)
 			}
-			batch.weights = tensors.FromFlatDataAndDimensions(weights, size)
+			batch.weights = weights
 			if !yield(batch, nil) {
 				return
 			}

@@ -23,7 +23,7 @@ import (
 type deployed struct {
 	network *Network
 	trainer *Trainer // holds the variables; trains nothing
-	exec    *model.Exec
+	program program
 }
 
 // deploy puts a network on the device. forward builds it on normalised images, [n, height, width, channels], and gives the
@@ -34,9 +34,9 @@ func deploy(backend compute.Backend, data *dataset.Set, n *Network,
 	d := &deployed{network: n, trainer: &Trainer{Config: Config{Backend: backend, Data: data, Step: Step{Model: n.Model}},
 		store: model.NewStore(), compiled: map[string]bool{}}}
 	if err = d.trainer.load(studentScope, n); err == nil {
-		d.exec, err = model.NewExec(backend, d.trainer.store, func(variables *model.Scope, pixels *Node) []*Node {
+		d.program, err = newProgram(d.trainer, func(variables *model.Scope, pixels *Node) []*Node {
 			return forward(variables, Normalize(pixels, data.Mean, data.Std))
-		})
+		}, 1)
 	}
 	if err != nil {
 		d.Close()
@@ -47,9 +47,7 @@ func deploy(backend compute.Backend, data *dataset.Set, n *Network,
 
 // Close frees the network and its programs.
 func (d *deployed) Close() {
-	if d.exec != nil {
-		d.exec.Finalize()
-	}
+	d.program.close()
 	d.trainer.Close()
 }
 
@@ -60,10 +58,7 @@ func (d *deployed) compute(pixels []uint8) (rows [][]float32, err error) {
 	n := len(pixels) / (set.Height * set.Width * set.Channels)
 	images := tensors.FromFlatDataAndDimensions(pixels, n, set.Height, set.Width, set.Channels)
 	defer images.FinalizeAll()
-	if err := d.trainer.compile(d.exec, []any{images}); err != nil {
-		return nil, err
-	}
-	outputs, err := d.exec.Call(images)
+	outputs, err := d.trainer.call(d.program, [][]any{{images}})
 	if err != nil {
 		return nil, err
 	}

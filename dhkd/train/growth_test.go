@@ -64,7 +64,7 @@ func stepNodes(t *testing.T, m record.Method, student string) int {
 	defer g.Finalize()
 	model.SetStore(g, trainer.store)
 	var inputs []*graph.Node
-	for i, x := range trainer.stepInputs(trainer.train.shaped(4), 0.1, 0, 0, 0) {
+	for i, x := range trainer.stepInputs(trainer.train.shaped(4), 0.1, 0, 0, 0)[0] {
 		inputs = append(inputs, graph.Parameter(g, strconv.Itoa(i), x.(*tensors.Tensor).Shape()))
 	}
 	trainer.buildStep(trainer.store.RootScope(), inputs)

@@ -59,7 +59,7 @@ func listenToHeads(s *nn.Scope) (stop func() []headInput) {
 
 // headProgram is the program of [Trainer.HeadLayers].
 type headProgram struct {
-	exec  *model.Exec
+	program
 	heads []headInput // without their nodes
 }
 
@@ -76,7 +76,7 @@ func (t *Trainer) HeadLayers(n int) (layers map[string]HeadLayer, err error) {
 	}
 	if t.heads == nil {
 		p := &headProgram{}
-		p.exec = model.MustNewExec(t.Backend, t.store, func(variables *model.Scope, inputs []*Node) (features []*Node) {
+		p.program, err = newProgram(t, func(variables *model.Scope, inputs []*Node) (features []*Node) {
 			images, _, _ := t.train.images(inputs)
 			scope := nn.New(variables.At(studentScope), nn.Options{})
 			stop := listenToHeads(scope)
@@ -90,7 +90,10 @@ func (t *Trainer) HeadLayers(n int) (layers map[string]HeadLayer, err error) {
 				p.heads = append(p.heads, headInput{head: h.head, layer: h.layer})
 			}
 			return features
-		})
+		}, ofBatch)
+		if err != nil {
+			return nil, err
+		}
 		t.heads = p
 	}
 	layers = map[string]HeadLayer{}
@@ -100,16 +103,12 @@ func (t *Trainer) HeadLayers(n int) (layers map[string]HeadLayer, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := t.compile(t.heads.exec, batch.inputs); err != nil {
-			batch.free()
-			return nil, err
-		}
-		outputs, err := t.heads.exec.Call(batch.inputs...)
+		outputs, err := t.call(t.heads.program, batch.inputs)
 		batch.free()
 		if err != nil {
 			return nil, err
 		}
-		counts := tensors.MustCopyFlatData[float32](batch.weights)
+		counts := batch.weights
 		now := rest[:min(len(counts), len(rest))]
 		rest = rest[len(now):]
 		for i, h := range t.heads.heads {

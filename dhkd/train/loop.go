@@ -81,6 +81,9 @@ var ErrInterrupted = errors.New("interrupted; everything is saved")
 
 // Check says why [Trainer.Fit] cannot follow the plan from p, or nil.
 func (t *Trainer) Check(plan Plan, p *Progress) error {
+	if n := t.devices(); plan.BatchSize%n != 0 {
+		return fmt.Errorf("batch_size %d: %d devices do not divide it, choose a multiple of %d", plan.BatchSize, n, n)
+	}
 	if plan.BatchSize < 2 || plan.BatchSize > t.train.n {
 		return fmt.Errorf("batch_size %d: must be at least 2 and at most the %d training images", plan.BatchSize, t.train.n)
 	}

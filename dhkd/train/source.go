@@ -15,28 +15,32 @@ import (
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
 )
 
+// ofBatch is the number of a program's first inputs that are of a batch.
+const ofBatch = 3
+
 // split is a [dataset.Split] for programs. A program's first three inputs are a batch of it: of images in memory all pixels
-// and all labels, which stay on the device, and the batch's indices; of files the batch's own pixels, labels and indices,
-// which are decoded and uploaded while the step before runs.
+// and all labels, which stay on the device, and the batch's indices; of files, and on several devices, the batch's own
+// pixels, labels and indices. Files are decoded and uploaded while the step before runs.
 type split struct {
 	data    dataset.Split
 	backend compute.Backend
 	shape   [3]int // of an image
 	n       int
-	pixels  *tensors.Tensor // nil when streamed
+	devices int
+	pixels  *tensors.Tensor // nil unless whole
 	shared  bool            // pixels are the data set's own memory, see [ShareImages]
 	labels  *tensors.Tensor
 	feed    *feed // of the epoch in progress, when streamed
 }
 
 func (t *Trainer) upload(s dataset.Split) (made split, err error) {
-	made = split{data: s, backend: t.Backend, shape: t.imageShape(), n: s.Len()}
-	if made.streamed() {
+	made = split{data: s, backend: t.Backend, shape: t.imageShape(), n: s.Len(), devices: t.devices()}
+	if !made.whole() {
 		return made, nil
 	}
 	if made.pixels = made.sharedPixels(); made.pixels != nil {
 		made.shared = true
-	} else if made.pixels, err = made.onDevice(s.Pixels, s.Len()); err != nil {
+	} else if made.pixels, err = made.onDevice(0, s.Pixels, s.Len()); err != nil {
 		return made, err
 	}
 	made.labels = tensors.FromFlatDataAndDimensions(s.Labels, s.Len())
@@ -45,9 +49,12 @@ func (t *Trainer) upload(s dataset.Split) (made split, err error) {
 
 func (s *split) streamed() bool { return s.data.Files != nil }
 
+// whole says whether all images are on the device.
+func (s *split) whole() bool { return !s.streamed() && s.devices == 1 }
+
 // onDevice uploads n images straight: by way of a tensor on the host there would be one copy more.
-func (s *split) onDevice(pixels []uint8, n int) (*tensors.Tensor, error) {
-	return tensors.FromRaw(s.backend, 0, s.imagesShape(n), pixels)
+func (s *split) onDevice(device compute.DeviceNum, pixels []uint8, n int) (*tensors.Tensor, error) {
+	return tensors.FromRaw(s.backend, device, s.imagesShape(n), pixels)
 }
 
 func (s *split) imagesShape(n int) shapes.Shape {
@@ -56,19 +63,23 @@ func (s *split) imagesShape(n int) shapes.Shape {
 
 // images are those of a batch, uint8 [N, H, W, C], and their labels and indices, [N], in the graph of a program.
 func (s *split) images(inputs []*Node) (images, labels, indices *Node) {
-	if s.streamed() {
+	if !s.whole() {
 		return inputs[0], inputs[1], inputs[2]
 	}
 	at := ExpandAxes(inputs[2], -1)
 	return Gather(inputs[0], at), Gather(inputs[1], at), inputs[2]
 }
 
-// batch are a program's inputs for a batch of training images, which free releases. Those of files are the next of what
-// [split.follow] announced, or are read now.
-func (s *split) batch(indices []int32, seed uint64, epoch int) (inputs []any, free func(), err error) {
-	if !s.streamed() {
+// batch are a program's inputs for a batch of training images, by device, which free releases. Those of files are the next
+// of what [split.follow] announced, or are read now.
+func (s *split) batch(indices []int32, seed uint64, epoch int) (inputs [][]any, free func(), err error) {
+	if s.whole() {
 		at := tensors.FromFlatDataAndDimensions(indices, len(indices))
-		return []any{s.pixels, s.labels, at}, func() {}, nil
+		return [][]any{{s.pixels, s.labels, at}}, func() {}, nil
+	}
+	if !s.streamed() {
+		b := s.upload(s.taken(indices), nil)
+		return b.inputs, b.free, b.err
 	}
 	f := s.feed
 	if f == nil || f.seed != seed || f.epoch != epoch || !f.next(indices) {
@@ -79,13 +90,37 @@ func (s *split) batch(indices []int32, seed uint64, epoch int) (inputs []any, fr
 	return b.inputs, b.free, b.err
 }
 
-// shaped are inputs of a batch's shapes, to compile for.
-func (s *split) shaped(n int) []any {
-	if s.streamed() {
-		return []any{tensors.FromShape(s.imagesShape(n)), tensors.FromShape(shapeOf(dtypes.Int32, n)),
-			tensors.FromShape(shapeOf(dtypes.Int32, n))}
+// taken are images in memory as a batch of their own.
+func (s *split) taken(indices []int32) (b dataset.Batch) {
+	size := s.imagesShape(1).Size()
+	b.Pixels, b.Labels, b.Indices = make([]uint8, len(indices)*size), make([]int32, len(indices)), indices
+	for i, index := range indices {
+		copy(b.Pixels[i*size:], s.data.Pixels[int(index)*size:][:size])
+		b.Labels[i] = s.data.Labels[index]
 	}
-	return []any{s.pixels, s.labels, tensors.FromShape(shapeOf(dtypes.Int32, n))}
+	return b
+}
+
+// parts is the number of devices that a batch of n images is divided among.
+func (s *split) parts(n int) int {
+	if n%s.devices != 0 {
+		return 1
+	}
+	return s.devices
+}
+
+// shaped are inputs of a batch's shapes, to compile for.
+func (s *split) shaped(n int) (inputs [][]any) {
+	if s.whole() {
+		return [][]any{{s.pixels, s.labels, tensors.FromShape(shapeOf(dtypes.Int32, n))}}
+	}
+	parts := s.parts(n)
+	for range parts {
+		part := n / parts
+		inputs = append(inputs, []any{tensors.FromShape(s.imagesShape(part)), tensors.FromShape(shapeOf(dtypes.Int32, part)),
+			tensors.FromShape(shapeOf(dtypes.Int32, part))})
+	}
+	return inputs
 }
 
 // follow announces the batches that an epoch will ask for. The caller ends it with unfollow.
@@ -121,15 +156,15 @@ type feed struct {
 	epoch  int
 }
 
-// fed is a batch on the device, or why there is none.
+// fed is a batch on its devices, or why there is none.
 type fed struct {
 	labels []int32 // on the host
-	inputs []any   // pixels, labels, indices
+	inputs [][]any // by device: pixels, labels, indices
 	err    error
 }
 
 func (b fed) free() {
-	for _, x := range b.inputs {
+	for _, x := range slices.Concat(b.inputs...) {
 		_ = x.(*tensors.Tensor).FinalizeAll() // nothing can be done about it
 	}
 }
@@ -156,16 +191,23 @@ func (s *split) upload(b dataset.Batch, err error) fed {
 	if err != nil {
 		return fed{err: err}
 	}
-	n := len(b.Labels)
-	pixels, err := s.onDevice(b.Pixels, n)
-	if err != nil {
-		return fed{err: err}
-	}
-	labels, indices := tensors.FromFlatDataAndDimensions(b.Labels, n), tensors.FromFlatDataAndDimensions(b.Indices, n)
-	up := fed{labels: b.Labels, inputs: []any{pixels, labels, indices}}
-	if err := errors.Join(labels.ToDevice(s.backend, 0), indices.ToDevice(s.backend, 0)); err != nil {
-		up.free()
-		return fed{err: err}
+	up := fed{labels: b.Labels}
+	parts := s.parts(len(b.Labels))
+	n, size := len(b.Labels)/parts, len(b.Pixels)/parts
+	for d := range parts {
+		device, from, to := compute.DeviceNum(d), d*n, (d+1)*n
+		pixels, err := s.onDevice(device, b.Pixels[d*size:(d+1)*size], n)
+		if err != nil {
+			up.free()
+			return fed{err: err}
+		}
+		labels := tensors.FromFlatDataAndDimensions(b.Labels[from:to], n)
+		indices := tensors.FromFlatDataAndDimensions(b.Indices[from:to], n)
+		up.inputs = append(up.inputs, []any{pixels, labels, indices})
+		if err := errors.Join(labels.ToDevice(s.backend, device), indices.ToDevice(s.backend, device)); err != nil {
+			up.free()
+			return fed{err: err}
+		}
 	}
 	return up
 }

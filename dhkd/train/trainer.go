@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/distributed"
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -29,6 +30,9 @@ type Config struct {
 	Step    Step
 	Teacher *Network // nil when the method needs none
 	Pad     int      // crop-flip augmentation with that padding; 0 = no augmentation
+	// Devices is how many of the backend's devices each batch is divided among; 0 = one. The results are those of one device
+	// but for rounding. A batch that they do not divide, such as an epoch's smaller last one, is computed on one.
+	Devices int
 	// TeacherLogits, unless nil, are gathered in place of the teacher's forward pass in every step: those of all views of
 	// the training images, [images Views(Pad), classes] float32, see [ViewLogits]. They are valid for methods that need
 	// logits alone. They stay the caller's, who may share them between trainers.
@@ -43,16 +47,18 @@ type Config struct {
 type Trainer struct {
 	Config
 	store            *model.Store
-	step             *model.Exec
-	measurement      *model.Exec // of gradients, compiled when first used
+	mesh             *distributed.DeviceMesh // of the devices; nil on one
+	step             program
+	measurement      program // of gradients, compiled when first used
 	student          *evaluator
 	teacherEvaluator *evaluator
 	heads            *headProgram // nil until they are looked at
 	train, test      split
 	needs            distill.Needs
 	drawsRandom      bool
-	metrics          []string // names of what a step returns
-	measured         []string // and of what a measurement does
+	logits           []*tensors.Tensor // Config.TeacherLogits on each device
+	metrics          []string          // names of what a step returns
+	measured         []string          // and of what a measurement does
 	measuredTerms    []string
 	compiled         map[string]bool
 	compileTime      time.Duration
@@ -63,6 +69,9 @@ type Trainer struct {
 // is that of seed 0.
 func New(c Config) (t *Trainer, err error) {
 	defer catch(&err)
+	if err := c.checkDevices(); err != nil {
+		return nil, err
+	}
 	needs := c.Step.Method.Needs()
 	switch {
 	case needs.Teacher && c.Teacher == nil:
@@ -107,11 +116,18 @@ func New(c Config) (t *Trainer, err error) {
 	if t.test, err = t.upload(c.Data.Test); err != nil {
 		return nil, err
 	}
-	t.student = t.newEvaluator(c.Step.Model, studentScope)
-	if t.step, err = model.NewExec(c.Backend, t.store, t.buildStep); err != nil {
+	if t.TeacherLogits != nil {
+		if t.logits, err = t.onEach(t.TeacherLogits); err != nil {
+			return nil, fmt.Errorf("teacher's logits: %w", err)
+		}
+	}
+	if t.student, err = t.newEvaluator(c.Step.Model, studentScope); err != nil {
 		return nil, err
 	}
-	if t.measurement, err = model.NewExec(c.Backend, t.store, t.buildMeasurement); err != nil {
+	if t.step, err = newProgram(t, t.buildStep, ofBatch); err != nil {
+		return nil, err
+	}
+	if t.measurement, err = newProgram(t, t.buildMeasurement, ofBatch); err != nil {
 		return nil, err
 	}
 	if err := t.Reset(0); err != nil {
@@ -128,8 +144,9 @@ func (t *Trainer) prepareTeacher() error {
 	if err := t.load(teacherScope, t.Teacher); err != nil {
 		return fmt.Errorf("teacher %s: %w", t.Teacher.Model.Name, err)
 	}
-	t.teacherEvaluator = t.newEvaluator(t.Teacher.Model, teacherScope)
-	return nil
+	var err error
+	t.teacherEvaluator, err = t.newEvaluator(t.Teacher.Model, teacherScope)
+	return err
 }
 
 // Reset gives the student the initial values of that seed and sets the momenta to zero.
@@ -154,17 +171,19 @@ func (t *Trainer) Reset(seed uint64) error {
 
 // Close frees the programs, the images and the variables.
 func (t *Trainer) Close() {
-	for _, exec := range []*model.Exec{t.step, t.measurement} {
-		if exec != nil {
-			exec.Finalize()
-		}
-	}
+	t.step.close()
+	t.measurement.close()
 	if t.heads != nil {
-		t.heads.exec.Finalize()
+		t.heads.close()
 	}
 	for _, e := range []*evaluator{t.student, t.teacherEvaluator} {
 		if e != nil {
-			e.counts.Finalize()
+			e.counts.close()
+		}
+	}
+	if len(t.logits) > 0 {
+		for _, copied := range t.logits[1:] {
+			_ = copied.FinalizeAll() // nothing can be done about it
 		}
 	}
 	t.train.close()
@@ -193,10 +212,7 @@ func (t *Trainer) runStep(indices []int32, learningRate float64, seed uint64, ep
 			return nil, nil, err
 		}
 	}
-	if err := t.compile(t.step, inputs); err != nil {
-		return nil, nil, err
-	}
-	out, err := t.step.Call1(inputs...)
+	out, err := t.call1(t.step, inputs)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -219,27 +235,34 @@ func (t *Trainer) CompileStep(batchSize int) (nodes int, err error) {
 	return t.stepNodes, err
 }
 
-func (t *Trainer) stepInputs(batch []any, learningRate float64, seed uint64, epoch, step int) []any {
-	inputs := append(slices.Clip(batch), tensors.FromScalar(float32(learningRate)))
-	if t.drawsRandom {
-		source := rand.NewPCG(seed, uint64(epoch)<<32|uint64(step))
-		inputs = append(inputs, tensors.FromFlatDataAndDimensions([]uint64{source.Uint64(), source.Uint64(), source.Uint64()}, 3))
+// stepInputs are a step's inputs for each device: the part of the batch that it has, and what follows from the batch's place.
+func (t *Trainer) stepInputs(batch [][]any, learningRate float64, seed uint64, epoch, step int) [][]any {
+	source := rand.NewPCG(seed, uint64(epoch)<<32|uint64(step))
+	rng := []uint64{source.Uint64(), source.Uint64(), source.Uint64()}
+	all := make([][]any, len(batch))
+	for d, part := range batch { // a device needs tensors of its own
+		inputs := append(slices.Clip(part), tensors.FromScalar(float32(learningRate)))
+		if t.drawsRandom {
+			inputs = append(inputs, tensors.FromFlatDataAndDimensions(rng, len(rng)))
+		}
+		if t.needs.Epoch {
+			inputs = append(inputs, tensors.FromScalar(float32(epoch)))
+		}
+		if t.logits != nil {
+			inputs = append(inputs, t.logits[d])
+		}
+		all[d] = inputs
 	}
-	if t.needs.Epoch {
-		inputs = append(inputs, tensors.FromScalar(float32(epoch)))
-	}
-	if t.TeacherLogits != nil {
-		inputs = append(inputs, t.TeacherLogits)
-	}
-	return inputs
+	return all
 }
 
 // compile compiles a program for the shapes of its inputs unless it has been, and keeps the time: it is not training.
-func (t *Trainer) compile(exec *model.Exec, inputs []any) error {
-	dims := make([]shapes.Shape, len(inputs))
-	for i, input := range inputs {
-		dims[i] = input.(*tensors.Tensor).Shape()
+func (t *Trainer) compile(p program, inputs [][]any) error {
+	var dims []shapes.Shape
+	for _, input := range slices.Concat(inputs...) {
+		dims = append(dims, input.(*tensors.Tensor).Shape())
 	}
+	exec := p.of(len(inputs))
 	key := fmt.Sprintf("%p %v", exec, dims)
 	if t.compiled[key] {
 		return nil
@@ -250,7 +273,7 @@ func (t *Trainer) compile(exec *model.Exec, inputs []any) error {
 		return err
 	}
 	t.compileTime += time.Since(start)
-	if exec == t.step {
+	if p == t.step {
 		t.stepNodes = len(g.Nodes())
 	}
 	t.compiled[key] = true

@@ -53,7 +53,7 @@ func viewOf(number *Node, pad int) view {
 // safe for concurrent use.
 type ViewLogits struct {
 	trainer *Trainer // holds the variables and the images; trains nothing
-	exec    *model.Exec
+	program program
 	batch   int
 }
 
@@ -68,7 +68,7 @@ func NewViewLogits(backend compute.Backend, data *dataset.Set, n *Network, pad i
 	l := &ViewLogits{trainer: t, batch: EvaluationBatch(data)}
 	if err = t.load(teacherScope, n); err == nil {
 		if t.train, err = t.upload(data.Train); err == nil {
-			l.exec, err = model.NewExec(backend, t.store, l.forward)
+			l.program, err = newProgram(t, l.forward, 0)
 		}
 	}
 	if err != nil {
@@ -80,9 +80,7 @@ func NewViewLogits(backend compute.Backend, data *dataset.Set, n *Network, pad i
 
 // Close frees the network, the images and the program.
 func (l *ViewLogits) Close() {
-	if l.exec != nil {
-		l.exec.Finalize()
-	}
+	l.program.close()
 	l.trainer.Close()
 }
 
@@ -117,10 +115,7 @@ func (l *ViewLogits) Compute(ctx context.Context, first int, logits []float32) (
 			rows[i] = int32(first + min(start+i, n-1))
 		}
 		inputs := []any{l.trainer.train.pixels, tensors.FromFlatDataAndDimensions(rows, l.batch)}
-		if err := l.trainer.compile(l.exec, inputs); err != nil {
-			return err
-		}
-		out, err := l.exec.Call1(inputs...)
+		out, err := l.trainer.call1(l.program, [][]any{inputs})
 		if err != nil {
 			return err
 		}

@@ -30,6 +30,7 @@ func (distillCmd) Help() string {
   dhkd distill quickstart --method dkd --set beta=8
   dhkd distill my.yaml --run dhkd --teacher crd:resnet32x4 --out runs/crd
   dhkd distill quickstart --run ce+binarykl,kd --measure gradients --out runs/conflict
+  dhkd distill imagenet-resnet34-resnet18 --devices all --set batch_size=1024 --set optimizer.reference_batch=256
 
 Trains the experiment's students that learn from a teacher, and the teacher first where it has not been trained. Ctrl-C
 finishes the step and saves; the same command continues. A run that is finished is kept.
@@ -49,6 +50,10 @@ losses lie to each other in each part of the network, and how both pull and push
 weights are those of the same run without it, bit for bit. --set "measure.gradients.terms=[ce, rest]" names two losses.
 With --measure collapse it has the measures of neural collapse of each head after each epoch (metrics collapse/main/nc1 and
 so on), of 2,000 training images or collapse.images=N; that changes nothing of the weights either.
+
+With --devices N each batch is divided among N devices of the backend, which "dhkd doctor" lists. The results are those of
+one device but for rounding, so a run may go on with another N. batch_size must be a multiple of N. No learning rate is
+changed, unless the recipe says for which batch it is meant: optimizer.reference_batch=256 multiplies it by batch_size/256.
 
 ` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitBusy, exitInterrupted)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
@@ -23,7 +24,8 @@ type runFlags struct {
 	JSON  bool   `help:"Print JSON: a line for each event, then the records' summary."`
 	Quiet bool   `short:"q" help:"Print no progress."`
 
-	acceptTeacher bool // see experiment.Runner
+	acceptTeacher bool   // see experiment.Runner
+	devices       string // as for devicesOf
 }
 
 // open opens the device for those recipes and returns a runner; close releases both.
@@ -38,6 +40,11 @@ func (f runFlags) open(ctx context.Context, out output, recipes ...record.Recipe
 	if err != nil {
 		return nil, nil, withCode(exitMissing, err)
 	}
+	devices, err := devicesOf(f.devices, d)
+	if err != nil {
+		d.Close()
+		return nil, nil, withCode(exitUsage, err)
+	}
 	mode, w := progress.Auto, out.stderr
 	switch {
 	case f.JSON:
@@ -45,7 +52,7 @@ func (f runFlags) open(ctx context.Context, out output, recipes ...record.Recipe
 	case f.Quiet:
 		mode = progress.Quiet
 	}
-	r = &experiment.Runner{Device: d, Dir: f.Out, Progress: progress.New(w, mode),
+	r = &experiment.Runner{Device: d, Dir: f.Out, Devices: devices, Progress: progress.New(w, mode),
 		Data: dataset.Options{Dir: f.Data, Fetch: true}, AcceptTeacher: f.acceptTeacher}
 	if !f.Quiet {
 		r.Data.Progress = downloadProgress(out.stderr)
@@ -54,6 +61,23 @@ func (f runFlags) open(ctx context.Context, out output, recipes ...record.Recipe
 		}
 	}
 	return r, func() { r.Close(); d.Close() }, nil
+}
+
+// devicesOf reads --devices: a number of the backend's devices, or "all"; empty is one.
+func devicesOf(text string, d *device.Device) (int, error) {
+	there := d.Backend.NumDevices()
+	n, err := strconv.Atoi(text)
+	switch {
+	case text == "":
+		return 1, nil
+	case text == "all":
+		return there, nil
+	case err != nil || n < 1:
+		return 0, fmt.Errorf("--devices %s: must be a number of at least 1, or all", text)
+	case n > there:
+		return 0, fmt.Errorf("--devices %s: %s has %d, which \"dhkd doctor\" lists", text, d.Name, there)
+	}
+	return n, nil
 }
 
 // runInfo is what the JSON says of a finished run.
@@ -115,6 +139,8 @@ type selection struct {
 	Seeds  []uint64 `placeholder:"N" help:"Seeds in place of the experiment's own."`
 	Set    []string `placeholder:"KEY=VALUE" sep:"none" help:"Override a key, as in method.alpha=0.5, with another --out."`
 	Print  bool     `help:"Print the resolved recipes as YAML and run nothing."`
+	// Devices is not part of a recipe: but for rounding it changes nothing.
+	Devices string `placeholder:"N|all" help:"Devices of the backend that each batch is divided among (default 1)."`
 
 	teacher *record.Teacher // in place of the experiment's, unless nil
 	method  string          // in place of the first run's, unless empty
@@ -140,6 +166,7 @@ func (s selection) do(ctx context.Context, out output, f runFlags, fit func(reco
 	if s.Print {
 		return printRecipes(out.stdout, recipes)
 	}
+	f.devices = s.Devices
 	all, err := experiment.WithTeachers(e, recipes, s.Set)
 	if err != nil {
 		return withCode(exitUsage, err)

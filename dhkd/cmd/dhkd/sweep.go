@@ -157,6 +157,7 @@ type sweepOneCmd struct {
 	ID            string `arg:"" help:"The run, as dhkd sweep status names it."`
 	Data          string `placeholder:"PATH" help:"Your own copy of the data: a directory or file."`
 	AcceptTeacher bool   `help:"As for dhkd distill."`
+	Devices       string `placeholder:"N|all" help:"As for dhkd distill."`
 	JSON          bool   `help:"Print JSON: a line for each event, then the record's summary."`
 	Quiet         bool   `short:"q" help:"Print no progress."`
 }
@@ -189,7 +190,8 @@ func (c *sweepOneCmd) Run(ctx context.Context, out output) error {
 	if err := p.Ready(c.Dir, run); err != nil {
 		return err
 	}
-	f := runFlags{Out: c.Dir, Data: c.Data, JSON: c.JSON, Quiet: c.Quiet, acceptTeacher: c.AcceptTeacher}
+	f := runFlags{Out: c.Dir, Data: c.Data, JSON: c.JSON, Quiet: c.Quiet, acceptTeacher: c.AcceptTeacher,
+		devices: c.Devices}
 	r, close, err := f.open(ctx, out, run.Recipe)
 	if err != nil {
 		return err

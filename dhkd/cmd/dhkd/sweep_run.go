@@ -32,6 +32,7 @@ type sweepRunCmd struct {
 	DryRun        bool     `help:"slurm: print the scripts and submit nothing. local: print the runs that would be made."`
 	Data          string   `placeholder:"PATH" help:"Your own copy of the data: a directory or file."`
 	AcceptTeacher bool     `help:"As for dhkd distill."`
+	DevicesEach   string   `placeholder:"N|all" help:"Devices that the batches of each run are divided among, as --devices of dhkd distill."`
 	JSON          bool     `help:"Print JSON: a line for each event."`
 	Quiet         bool     `short:"q" help:"Print errors only."`
 }
@@ -42,6 +43,7 @@ func (sweepRunCmd) Help() string {
   dhkd sweep run runs/table-3 --jobs 4                  four runs at once, each with a quarter of the cores
   dhkd sweep run runs/table-3 --devices 0,1,2,3         a run on each of four GPUs
   dhkd sweep run runs/table-3 --engine slurm --partition gpu --gpus 1 --time 4:00:00 --limit 16
+  dhkd sweep run runs/imagenet --engine slurm --gpus 4 --devices-each all     a task's GPUs share its batches
   dhkd sweep run runs/table-3 --engine slurm --dry-run  shows the scripts
 
 Makes all runs that are not completed, teachers first. Ctrl-C lets each run finish its step and save; the same command
@@ -84,6 +86,9 @@ func (c *sweepRunCmd) one(program, dir string) []string {
 	}
 	if c.AcceptTeacher {
 		args = append(args, "--accept-teacher")
+	}
+	if c.DevicesEach != "" {
+		args = append(args, "--devices", c.DevicesEach)
 	}
 	return args
 }

@@ -20,6 +20,9 @@ func (trainCmd) Help() string {
 Trains the experiment's runs that have no teacher: teachers, and students for comparison. Ctrl-C finishes the step and
 saves; the same command continues. A run that is finished is kept.
 
+With --devices N each batch is divided among N devices of the backend. The results are those of one device but for
+rounding, so a run may go on with another N. batch_size must be a multiple of N.
+
 ` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitBusy, exitInterrupted)
 }
 

@@ -203,6 +203,11 @@ func (r *Record) Validate() error {
 			return fmt.Errorf("%s: must be a number of at least 0, is %g", name, v)
 		}
 	}
+	for i, n := range r.Devices {
+		if n < 1 || n == 1 && len(r.Devices) == 1 {
+			return fmt.Errorf("devices[%d]: is %d, must be at least 1, and greater where it is the only one", i, n)
+		}
+	}
 	step := 0
 	for i, e := range r.Epochs {
 		if e.Epoch != i+1 {

@@ -128,6 +128,8 @@ type Optimizer struct {
 	ClipNorm     float64 `yaml:"clip_norm,omitempty" json:"clip_norm,omitempty"` // of the global gradient; 0 = none
 	// StepsPerBatch is how many times each batch's gradient is applied; 0 = once.
 	StepsPerBatch int `yaml:"steps_per_batch,omitempty" json:"steps_per_batch,omitempty"`
+	// ReferenceBatch is the batch size that LearningRate is for; 0 = the recipe's. See [Recipe.LearningRate].
+	ReferenceBatch int `yaml:"reference_batch,omitempty" json:"reference_batch,omitempty"`
 }
 
 // Schedule multiplies the learning rate by Rate in every epoch after each milestone (epochs count from 1).
@@ -151,6 +153,15 @@ type Tuning struct {
 type TuningAccuracy struct {
 	LearningRate float64   `yaml:"learning_rate" json:"learning_rate"`
 	Top1         []float64 `yaml:"top1" json:"top1"`
+}
+
+// LearningRate is that of the first epoch: the optimizer's, in proportion to the batch where that has a reference (the linear
+// scaling rule of Goyal et al. 2017, arXiv 1706.02677).
+func (r Recipe) LearningRate() float64 {
+	if r.Optimizer.ReferenceBatch == 0 {
+		return r.Optimizer.LearningRate
+	}
+	return r.Optimizer.LearningRate * float64(r.BatchSize) / float64(r.Optimizer.ReferenceBatch)
 }
 
 // YAML prints the recipe with every field that its run uses. [ParseRecipe] reads it back to an equal recipe.

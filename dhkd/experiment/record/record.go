@@ -38,8 +38,11 @@ type Record struct {
 	Data        Data        `json:"data"`
 	Teacher     *TeacherRef `json:"teacher,omitempty"`
 	Parameters  int         `json:"parameters"` // trained parameters, auxiliary head included
-	Started     time.Time   `json:"started"`
-	Finished    time.Time   `json:"finished"` // of the last save
+	// Devices is the number of devices that batches were divided among, and each other number with which the run was
+	// continued; empty = one.
+	Devices  []int     `json:"devices,omitempty"`
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished"` // of the last save
 	// Seconds of wall time: training with evaluation, and compilation (not in the former). Sums over resumed parts.
 	TrainSeconds    float64 `json:"train_seconds"`
 	CompileSeconds  float64 `json:"compile_seconds"`

@@ -144,6 +144,7 @@ func (r Recipe) check(known Names) *problem {
 	atLeast("optimizer.clip_norm", r.Optimizer.ClipNorm, 0)
 	require(r.Optimizer.StepsPerBatch >= 0 && r.Optimizer.StepsPerBatch <= 10, "optimizer.steps_per_batch",
 		"must be 0 to 10, is %d", r.Optimizer.StepsPerBatch)
+	count("optimizer.reference_batch", r.Optimizer.ReferenceBatch, 0)
 
 	count("schedule.epochs", r.Schedule.Epochs, 1)
 	for i, m := range r.Schedule.Milestones {

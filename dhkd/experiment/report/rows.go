@@ -62,7 +62,7 @@ func newRow(run *plots.Run) row {
 		Run:          run,
 		Label:        run.Label,
 		Method:       plots.Printable(run.Recipe.Method.Name, 30),
-		LearningRate: strconv.FormatFloat(run.Recipe.Optimizer.LearningRate, 'g', 6, 64),
+		LearningRate: strconv.FormatFloat(run.Recipe.LearningRate(), 'g', 6, 64),
 		Chosen:       chosen(run.Recipe),
 		Last:         run.Last.String(),
 		Best:         run.Best.String(),
