@@ -231,6 +231,7 @@ func open(t claims.Tested) (sentences []string) {
 		sentences = append(sentences, fmt.Sprintf("%s: still to be run, of experiment %s: %s. "+
 			"`scripts/evidence.sh %[2]s` makes them.", t.Title, experiment, runs[i]))
 	}
+	var single []string
 	for _, r := range t.Counted() {
 		d, unit := r.Difference, ""
 		if r.Comparison.More.Of == nil {
@@ -238,12 +239,15 @@ func open(t claims.Tested) (sentences []string) {
 		}
 		switch needed := r.Needed(); {
 		case d.N == 1:
-			sentences = append(sentences, fmt.Sprintf("%s: “%s” has one seed, and needs two or more.", t.Title, r.Words))
+			single = append(single, "“"+r.Words+"”")
 		case needed > 0:
 			sentences = append(sentences, fmt.Sprintf("%s: “%s”: a difference of %g%s would take about %s seeds to find, if "+
 				"differences spread as over these %d (standard deviation %s%s).", t.Title, r.Words, r.Least, unit,
 				plots.Thousands(needed), d.N, claims.Digits(d.SD), unit))
 		}
+	}
+	if len(single) > 0 {
+		sentences = append(sentences, fmt.Sprintf("%s: a second seed, of %s.", t.Title, list(single, "and")))
 	}
 	return sentences
 }

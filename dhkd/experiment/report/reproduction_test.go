@@ -145,7 +145,7 @@ func TestWhatWouldDecide(t *testing.T) {
 	for _, want := range []string{
 		"“CE is better than CE + BinaryKL on one head”: a difference of 0.2 points would take about 52 seeds to find",
 		"as over these 3 (standard deviation 0.500 points)",
-		"“BinaryKL alone is better than CE + BinaryKL on one head” has one seed",
+		"a second seed, of “BinaryKL alone is better than CE + BinaryKL on one head”.",
 		"still to be run, of experiment collapse: binarykl, ce, ce+binarykl. `scripts/evidence.sh collapse` makes them"} {
 		if !strings.Contains(open, want) {
 			t.Errorf("no %q in\n%s", want, open)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ type View struct {
 
 // Page is what was seen.
 type Page struct {
-	PNG      []byte          // the whole page, however long
+	PNG      []byte          // the page, of a long one the first 5,000 CSS pixels
 	DOM      string          // outer HTML of the document
 	Value    json.RawMessage // of View.Script
 	Console  []string        // messages, exceptions and what the browser itself complained about
@@ -102,6 +103,9 @@ func OpenTest(t *testing.T, name, url string, v View) *Page {
 	}
 	return page
 }
+
+// longest is the height of a screenshot, in CSS pixels: the browser takes long over more, and may give up.
+const longest = 5000
 
 // look drives one page through the browser's DevTools protocol.
 func (b *browser) look(url string, v View) (*Page, error) {
@@ -168,6 +172,13 @@ func (b *browser) look(url string, v View) (*Page, error) {
 	}
 	var screenshot struct{ Data string }
 	whole := object{"format": "png", "captureBeyondViewport": true}
+	height, err := b.evaluate("document.documentElement.scrollHeight")
+	if err != nil {
+		return nil, err
+	}
+	if h, err := strconv.Atoi(string(height)); err == nil && h > longest {
+		whole["clip"] = object{"x": 0, "y": 0, "width": v.Width, "height": longest, "scale": 1}
+	}
 	if err := b.call("Page.captureScreenshot", whole, &screenshot); err != nil {
 		return nil, err
 	}
