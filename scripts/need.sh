@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Makes sure that things are there, and installs what is missing:
 #
-#   scripts/need.sh compiler xla jupyter tensorboard onnx pytorch data browser slurm hadolint
+#   scripts/need.sh compiler xla jupyter lab tensorboard onnx pytorch data browser playwright slurm hadolint
 #
-# xla, jupyter and data need .bin/dhkd (make build). What cannot be had is said on stderr, and the exit code is not 0.
+# xla, jupyter, lab and data need .bin/dhkd (make build). What cannot be had is said on stderr, and the exit code is not 0.
 set -u
 cd "$(dirname "$0")/.." || exit
 
@@ -21,6 +21,11 @@ xla() { .bin/dhkd setup --xla; }
 jupyter() {
 	python
 	.bin/dhkd setup --jupyter --headless
+}
+
+lab() { # what jupyter has, and JupyterLab
+	python
+	.bin/dhkd setup --jupyter
 }
 
 tensorboard() { pinned .cache/tensorboard scripts/tensorboard.txt TensorBoard; }
@@ -60,6 +65,15 @@ browser() {
 	has_browser || { echo "there is no Chromium: install it, or set CHROMIUM to its path" >&2; return 1; }
 }
 
+playwright() { # drives the browser; it is installed without one of its own
+	has_node || apt_install nodejs npm
+	has_node || { echo "Node.js 20 or later and npm are missing: install them from https://nodejs.org" >&2; return 1; }
+	cmp -s notebooks/browser/package-lock.json notebooks/browser/node_modules/.installed && return
+	echo "installing Playwright in notebooks/browser/node_modules" >&2
+	npm --prefix notebooks/browser ci --silent --no-audit --no-fund &&
+		cp notebooks/browser/package-lock.json notebooks/browser/node_modules/.installed
+}
+
 slurm() {
 	has_slurm || apt_install slurm-wlm munge
 	has_slurm || { echo "there is no Slurm: install slurmctld, slurmd, Slurm's commands and munge" >&2; return 1; }
@@ -71,6 +85,8 @@ has_slurm() {
 		command -v "$name" >/dev/null || return
 	done
 }
+
+has_node() { command -v npm >/dev/null && [ "$(node --print "parseInt(process.versions.node)" 2>/dev/null || echo 0)" -ge 20 ]; }
 
 has_browser() {
 	local name
@@ -96,7 +112,8 @@ apt_install() {
 
 for what in "$@"; do
 	case $what in
-	compiler | xla | jupyter | tensorboard | onnx | pytorch | data | browser | slurm | hadolint) "$what" || exit ;;
+	compiler | xla | jupyter | lab | tensorboard | onnx | pytorch | data | browser | playwright | slurm | hadolint)
+		"$what" || exit ;;
 	*) echo "need.sh: unknown: $what" >&2; exit 2 ;;
 	esac
 done

@@ -4,6 +4,7 @@
 #   scripts/test.sh
 #   scripts/test.sh gofmt vet
 #   scripts/test.sh pytorch    (runs when named only: it installs PyTorch, gigabytes)
+#   scripts/test.sh lab        (runs when named only: notebooks in JupyterLab in a browser, minutes)
 #   scripts/test.sh slurm      (runs when named only: it starts a Slurm, as root)
 #
 # What a check needs is installed first. A check that cannot be run is skipped, and the reason is printed; it counts as
@@ -14,7 +15,7 @@ checks=(
 	build xla jupyter tensorboard data browser
 	gofmt vet staticcheck containers go_xla go_pure command_line onnx notebook report
 )
-when_named=(pytorch slurm)
+when_named=(lab pytorch slurm)
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 compose=github.com/compose-spec/compose-go/v2/cmd@v2.16.2 # what docker compose reads its files with
 skipped=77 # the exit code of a check that cannot be run
@@ -110,6 +111,13 @@ notebook() {
 	[ -x .venv/bin/python ] || { echo "the notebooks' environment is missing, see jupyter"; return $skipped; }
 	.venv/bin/python notebooks/sync.py --check && go_test -run "Notebooks|Lint|Stamp" ./dhkd/internal/jupyter &&
 		.venv/bin/python notebooks/run.py --check --quiet --jobs 2 --env DHKD_PROFILE=smoke notebooks/[0-9]*.md
+}
+
+# As a reader would, with the sliders of 01 moved. What was seen is in .cache/lab.
+lab() {
+	needs lab && needs data && needs browser && needs playwright || return
+	DHKD_PROFILE=smoke node notebooks/browser/lab.mjs --screenshots .cache/lab --sliders 3 \
+		notebooks/{00-quickstart,01-what-softmax-hides,05-gradient-conflict}.ipynb
 }
 
 report() { go_test -run 'InABrowser|TestOpen' ./dhkd/experiment/report ./dhkd/internal/browsertest; }

@@ -1,13 +1,15 @@
-// Runs a notebook in a real JupyterLab, as a reader would: opens it in Chromium, clicks Run All, looks at the result.
+// Runs notebooks in a real JupyterLab, as a reader would: opens each in Chromium, clicks Run All, looks at the result.
 //
-//     node notebooks/browser/lab.mjs notebooks/00-quickstart.ipynb --screenshot /tmp/quickstart.png
+//     node notebooks/browser/lab.mjs notebooks/00-quickstart.ipynb --screenshots /tmp
+//     DHKD_PROFILE=smoke node notebooks/browser/lab.mjs --sliders 3 notebooks/01-what-softmax-hides.ipynb
 //
-// The notebook's file is not changed. Options: --screenshot FILE; --timeout S (for all cells, default 600); --sliders N
-// (there are so many). Each slider is moved, and the picture of its cell must follow. CHROMIUM names the browser. Exit
-// status: 0 every cell ran without error and every picture shows; 1 not so; 2 nothing was run.
+// Nothing in the checkout is changed. Options: --screenshots DIRECTORY (NAME.png of each notebook, and NAME-slider.png after
+// a slider was moved); --timeout S (for all cells of a notebook, default 600); --sliders N (there are so many, of all
+// notebooks). Each slider is moved, and the picture of its cell must follow. CHROMIUM names the browser. Exit status: 0
+// every cell ran without error and every picture shows; 1 not so; 2 a notebook could not be run.
 
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, delimiter, dirname, join, resolve } from 'node:path'
@@ -23,7 +25,7 @@ const stop = (status, message) => {
 }
 
 async function main () {
-  const { notebook, screenshot, sliders, timeout } = options()
+  const { notebooks, screenshots, sliders, timeout } = options()
   const temporary = mkdtempSync(join(tmpdir(), 'dhkd-lab-'))
   let lab, browser
   const cleanUp = async () => {
@@ -33,25 +35,52 @@ async function main () {
   }
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => cleanUp().then(() => process.exit(130)))
   try {
-    lab = await startLab(dirname(notebook), temporary)
+    lab = await startLab(dirname(notebooks[0]), temporary)
     browser = await chromium.launch({
       executablePath: findBrowser(),
       args: ['--no-sandbox', '--disable-dev-shm-usage']
     })
-    const page = await browser.newPage({ viewport: { width: 1400, height: 1000 } })
-    const moved = await runAll(page, lab.url, basename(notebook), timeout)
-    const { cells, pictures, problems } = await inspect(page)
-    if (moved < sliders) problems.push(`${moved} sliders moved a picture, not ${sliders}`)
-    if (screenshot) await photograph(page, screenshot)
-    for (const problem of problems) console.error(`${notebook}: ${problem}`)
-    console.log(`${notebook}: in JupyterLab: ${cells} code cells, ${pictures} pictures, ${moved} sliders moved, ` +
-      `${problems.length} problems`)
-    return problems.length ? 1 : 0
+    let status = 0
+    let moved = 0
+    for (const notebook of notebooks) {
+      const seen = await read(browser, lab.url, notebook, screenshots, timeout)
+      status = Math.max(status, seen.status)
+      moved += seen.moved
+    }
+    if (moved < sliders) {
+      console.error(`lab.mjs: ${moved} sliders moved a picture, not ${sliders}`)
+      status = Math.max(status, 1)
+    }
+    return status
   } catch (err) {
-    console.error(`lab.mjs: ${notebook}: ${err.message.split('\n')[0]}`)
+    console.error(`lab.mjs: ${err.message.split('\n')[0]}`)
     return 2
   } finally {
     await cleanUp()
+  }
+}
+
+// read runs a notebook and looks at it. Its status is one that the program may end with.
+async function read (browser, url, notebook, screenshots, timeout) {
+  const name = basename(notebook, '.ipynb')
+  const file = suffix => screenshots && join(screenshots, `${name}${suffix}.png`)
+  const began = Date.now()
+  const page = await browser.newPage({ viewport: { width: 1400, height: 1000 } })
+  try {
+    const moved = await runAll(page, url, basename(notebook), timeout, file('-slider'))
+    const { cells, pictures, problems } = await inspect(page)
+    if (screenshots) await photograph(page, file(''))
+    for (const problem of problems) console.error(`${name}: ${problem}`)
+    console.log(`${name}: in JupyterLab: ${cells} code cells, ${pictures} pictures, ${moved} sliders moved, ` +
+      `${problems.length} problems (${Math.round((Date.now() - began) / 1000)} s)`)
+    return { status: problems.length ? 1 : 0, moved }
+  } catch (err) {
+    console.error(`${name}: ${err.message.split('\n')[0]}`)
+    if (screenshots) await page.screenshot({ path: file('') }).catch(() => {})
+    return { status: 2, moved: 0 }
+  } finally {
+    await page.close()
+    await endKernels(url)
   }
 }
 
@@ -61,7 +90,7 @@ function options () {
     ({ values, positionals } = parseArgs({
       allowPositionals: true,
       options: {
-        screenshot: { type: 'string' },
+        screenshots: { type: 'string' },
         timeout: { type: 'string', default: '600' },
         sliders: { type: 'string', default: '0' }
       }
@@ -71,12 +100,17 @@ function options () {
   }
   const timeout = Number(values.timeout) * 1000
   const sliders = Number(values.sliders)
-  if (positionals.length !== 1 || !(timeout > 0) || !(sliders >= 0)) {
-    stop(2, 'usage: lab.mjs NOTEBOOK.ipynb [--screenshot FILE] [--timeout SECONDS] [--sliders N]')
+  if (positionals.length === 0 || !(timeout > 0) || !(sliders >= 0)) {
+    stop(2, 'usage: lab.mjs NOTEBOOK.ipynb... [--screenshots DIRECTORY] [--timeout SECONDS] [--sliders N]')
   }
-  const notebook = resolve(positionals[0])
-  if (!existsSync(notebook) || !statSync(notebook).isFile()) stop(2, `${notebook}: no such file`)
-  return { notebook, screenshot: values.screenshot && resolve(values.screenshot), sliders, timeout }
+  const notebooks = positionals.map(path => resolve(path))
+  for (const notebook of notebooks) {
+    if (!existsSync(notebook) || !statSync(notebook).isFile()) stop(2, `${notebook}: no such file`)
+    if (dirname(notebook) !== dirname(notebooks[0])) stop(2, `${notebook}: not in the directory of the first notebook`)
+  }
+  const screenshots = values.screenshots && resolve(values.screenshots)
+  if (screenshots) mkdirSync(screenshots, { recursive: true })
+  return { notebooks, screenshots, sliders, timeout }
 }
 
 // startLab starts JupyterLab on a free port, with settings of its own, and waits until it answers.
@@ -92,7 +126,9 @@ async function startLab (folder, temporary) {
     '--LabApp.extension_manager=readonly', '--LabApp.expose_app_in_browser=True',
     `--ServerApp.root_dir=${folder}`], {
     env: {
+      DHKD_NOTEBOOK_CACHE: 'off',
       ...process.env,
+      DHKD_FIGURES: join(temporary, 'figures'),
       JUPYTER_PATH: [join(root, 'notebooks/kernel'), process.env.JUPYTER_PATH].filter(Boolean).join(delimiter),
       JUPYTER_CONFIG_DIR: join(temporary, 'config'),
       JUPYTER_RUNTIME_DIR: join(temporary, 'runtime'),
@@ -136,18 +172,35 @@ function freePort () {
   })
 }
 
+// endKernels gives back what the notebook's kernel holds.
+async function endKernels (url) {
+  for (const session of await fetch(`${url}/api/sessions`).then(answer => answer.json())) {
+    await fetch(`${url}/api/sessions/${session.id}`, { method: 'DELETE' })
+  }
+}
+
 function findBrowser () {
+  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome']
+  const folders = (process.env.PATH ?? '').split(delimiter)
   const apps = ['Chromium', 'Google Chrome'].map(app => `/Applications/${app}.app/Contents/MacOS/${app}`)
-  const programs = ['chromium', 'chromium-browser', 'google-chrome'].map(name => `/usr/bin/${name}`)
-  const known = [process.env.CHROMIUM, ...programs, ...apps]
-  const found = known.find(path => path && existsSync(path))
+  const known = [process.env.CHROMIUM, ...names.flatMap(name => folders.map(folder => join(folder, name))), ...apps]
+  const found = known.find(path => path && isProgram(path))
   if (!found) throw new Error('no Chromium: install it (Debian: apt-get install chromium) or set CHROMIUM to its path')
   return found
 }
 
+function isProgram (path) {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
 // runAll clears the notebook's committed outputs, clicks Run All, moves what sliders come, and waits for the last cell. It
-// returns the number of sliders that a picture followed.
-async function runAll (page, url, name, timeout) {
+// returns the number of sliders that a picture followed, of the last of which file becomes a screenshot.
+async function runAll (page, url, name, timeout, file) {
   await page.goto(`${url}/lab/tree/${encodeURIComponent(name)}?reset`)
   await page.locator('.jp-Notebook .jp-CodeCell').first().waitFor({ timeout: 60_000 })
   // A click on Run All before the kernel is there runs nothing, and says nothing.
@@ -161,7 +214,7 @@ async function runAll (page, url, name, timeout) {
   const idle = page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
   const moved = new Set()
   await until('the cells to run', timeout, async () => {
-    await moveSliders(page, moved)
+    await moveSliders(page, moved, file)
     const texts = await prompts.allTextContents()
     const failed = (await outputs(page)).flat().some(output => output.output_type === 'error')
     const over = failed ? !texts.some(text => text.includes('*')) : texts.every(text => /^\[\d+\]:/.test(text))
@@ -173,7 +226,7 @@ async function runAll (page, url, name, timeout) {
 
 // moveSliders moves each slider that is there to another place, and waits for its cell's picture to change. A cell with
 // sliders runs for as long as somebody moves them.
-async function moveSliders (page, moved) {
+async function moveSliders (page, moved, file) {
   const picture = id => page.evaluate(id => document.getElementById(id)?.closest('.jp-Cell')
     .querySelector('.nb-picture')?.innerHTML, id)
   const sliders = page.locator('.jp-Notebook .jp-OutputArea input[type=range]')
@@ -187,6 +240,9 @@ async function moveSliders (page, moved) {
     }, id)
     await until('a picture to follow its slider', 10_000, async () => await picture(id) !== before)
     moved.add(id)
+    if (!file) continue
+    await page.evaluate(id => document.getElementById(id).scrollIntoView({ block: 'start' }), id)
+    await page.screenshot({ path: file })
   }
 }
 
@@ -228,8 +284,14 @@ async function photograph (page, file) {
     const cells = [...document.querySelectorAll('.jp-Notebook .jp-Cell')].map(cell => cell.getBoundingClientRect())
     return Math.max(...cells.map(cell => cell.bottom)) - Math.min(...cells.map(cell => cell.top))
   })
-  await page.setViewportSize({ width: 1400, height: Math.ceil(Math.min(Math.max(height + 200, 600), 16_000)) })
-  await sleep(500)
+  const window = Math.ceil(Math.min(Math.max(height + 200, 600), 16_000))
+  await page.setViewportSize({ width: 1400, height: window })
+  const scroller = page.locator('.jp-WindowedPanel-outer').first()
+  await until('the window to grow', 30_000, () => scroller.evaluate((outer, window) => {
+    outer.scrollTop = 0
+    return outer.clientHeight > window - 300
+  }, window))
+  await sleep(1000) // it is drawn
   await page.screenshot({ path: file })
 }
 
