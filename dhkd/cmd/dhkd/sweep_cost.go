@@ -7,7 +7,6 @@ import (
 	"math"
 	"strings"
 
-	"github.com/dhkd-lab/dhkd-go/dhkd/experiment"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/sweep"
 )
@@ -28,7 +27,8 @@ func (sweepCostCmd) Help() string {
 
 Counts the multiply-adds of the networks of all runs, as "dhkd list models" does: three forward passes of the student a
 training image, five with gradient alignment, one of the teacher, and the evaluations. Batch norm, losses and a method's own
-modules come on top. Hours are of one device: from the fastest to the slowest of the record's training steps.
+modules come on top. Hours are of one device: from the fastest to the slowest of the record's training steps of that student, with a
+teacher or without; where it has none, of all.
 
 The longest chain is the teacher and the student that take longest: on no number of devices is the sweep done before it.
 
@@ -37,7 +37,7 @@ The longest chain is the teacher and the student that take longest: on no number
 
 // Run counts.
 func (c *sweepCostCmd) Run(out output) error {
-	rate, what, err := c.rate()
+	rates, what, err := c.rates()
 	if err != nil {
 		return withCode(exitUsage, err)
 	}
@@ -52,63 +52,64 @@ func (c *sweepCostCmd) Run(out output) error {
 	if c.JSON {
 		object := map[string]any{"name": p.Name, "cost": cost, "devices": cost.Devices()}
 		if what != "" {
-			least, most := rate.Hours(cost.Work)
+			least, most := cost.Hours(rates)
 			object["hours"] = [2]float64{least, most}
 			object["rate"] = what
 		}
 		return out.json(object)
 	}
-	return printCost(out.stdout, p.Name, cost, rate, what)
+	return printCost(out.stdout, p.Name, cost, rates, what)
 }
 
-// rate is what the flags say, and of what; "" where they say nothing.
-func (c *sweepCostCmd) rate() (sweep.Rate, string, error) {
+// rates are what the flags say, and of what; "" where they say nothing.
+func (c *sweepCostCmd) rates() (sweep.Rates, string, error) {
 	switch {
 	case c.TFLOPS != 0 && c.Bench != "":
-		return sweep.Rate{}, "", errors.New("--bench and --tflops say the same thing twice: leave one out")
+		return sweep.Rates{}, "", errors.New("--bench and --tflops say the same thing twice: leave one out")
 	case c.TFLOPS < 0 || math.IsInf(c.TFLOPS, 0) || math.IsNaN(c.TFLOPS):
-		return sweep.Rate{}, "", fmt.Errorf("--tflops: must be a number above 0, is %v", c.TFLOPS)
+		return sweep.Rates{}, "", fmt.Errorf("--tflops: must be a number above 0, is %v", c.TFLOPS)
 	case c.TFLOPS > 0:
-		return sweep.Rate{Low: c.TFLOPS * 1e12, High: c.TFLOPS * 1e12}, fmt.Sprintf("%g TFLOP/s, an assumption", c.TFLOPS), nil
+		return sweep.Rates{All: sweep.Rate{Low: c.TFLOPS * 1e12, High: c.TFLOPS * 1e12}}, fmt.Sprintf("%g TFLOP/s, an assumption", c.TFLOPS), nil
 	case c.Bench == "":
-		return sweep.Rate{}, "", nil
+		return sweep.Rates{}, "", nil
 	}
 	b, err := record.LoadBench(c.Bench)
 	if err != nil {
-		return sweep.Rate{}, "", fmt.Errorf("--bench: %w", err)
+		return sweep.Rates{}, "", fmt.Errorf("--bench: %w", err)
 	}
-	rate := sweep.RateOf(b)
-	if rate.High == 0 {
-		return rate, "", fmt.Errorf("--bench: %s has no whole training step of this project", c.Bench)
+	rates := sweep.RatesOf(b)
+	if rates.All == (sweep.Rate{}) {
+		return rates, "", fmt.Errorf("--bench: %s has no whole training step of this project", c.Bench)
 	}
-	return rate, fmt.Sprintf("%.3g to %.3g TFLOP/s, as measured on %s, %d cores, %s", rate.Low/1e12, rate.High/1e12, b.Machine.CPU,
-		b.Machine.Cores, b.Machine.Backend), nil
+	return rates, fmt.Sprintf("%.3g to %.3g TFLOP/s, as measured on %s, %d cores, %s", rates.All.Low/1e12, rates.All.High/1e12,
+		b.Machine.CPU, b.Machine.Cores, b.Machine.Backend), nil
 }
 
-func printCost(w io.Writer, name string, c *sweep.Cost, rate sweep.Rate, what string) error {
+func printCost(w io.Writer, name string, c *sweep.Cost, rates sweep.Rates, what string) error {
 	head := "experiment\truns\timages\tmultiply-adds\tteacher's"
 	if what != "" {
 		head += "\thours"
 	}
 	err := table(w, head, func(w io.Writer) {
-		row := func(name string, runs int, work experiment.Work) {
-			fmt.Fprintf(w, "%s\t%d\t%.3g\t%.3g\t%.0f %%", name, runs, work.Images, work.Total(), 100*work.Teacher/work.Total())
+		row := func(name string, p sweep.Part) {
+			work := p.Work
+			fmt.Fprintf(w, "%s\t%d\t%.3g\t%.3g\t%.0f %%", name, p.Runs, work.Images, work.Total(), 100*work.Teacher/work.Total())
 			if what != "" {
-				fmt.Fprintf(w, "\t%s", hours(rate.Hours(work)))
+				fmt.Fprintf(w, "\t%s", hours(p.Hours(rates)))
 			}
 			fmt.Fprintln(w)
 		}
 		for _, e := range c.Experiments {
-			row(e.Name+"/"+e.Profile, e.Runs, e.Work)
+			row(e.Name+"/"+e.Profile, e.Part)
 		}
-		row(name, c.Runs, c.Work)
+		row(name, c.Part)
 	})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\nlongest chain: %s: %.3g multiply-adds", strings.Join(c.Chain, ", then "), c.ChainWork.Total())
+	fmt.Fprintf(w, "\nlongest chain: %s: %.3g multiply-adds", strings.Join(c.Chain.IDs, ", then "), c.Chain.Work.Total())
 	if what != "" {
-		fmt.Fprintf(w, ", %s hours", hours(rate.Hours(c.ChainWork)))
+		fmt.Fprintf(w, ", %s hours", hours(c.Chain.Hours(rates)))
 	}
 	fmt.Fprintf(w, "; more than %d devices are of no use\n", c.Devices())
 	if what != "" {

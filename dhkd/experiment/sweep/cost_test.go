@@ -59,8 +59,8 @@ func TestCost(t *testing.T) {
 		}
 		// vgg13 and vgg8 are the larger networks, and alignment has a backward pass more.
 		want := []string{"cifar-100-vgg13-vgg8/paper/teacher-seed1", "cifar-100-vgg13-vgg8/paper/dhkd-seed1"}
-		if !slices.Equal(cost.Chain, want) {
-			t.Errorf("the longest chain is %v, want %v", cost.Chain, want)
+		if !slices.Equal(cost.Chain.IDs, want) {
+			t.Errorf("the longest chain is %v, want %v", cost.Chain.IDs, want)
 		}
 	}
 	if few, many := costOfOne.Devices(), costOfThree.Devices(); few < 2 || many <= few || many > costOfThree.Runs {
@@ -68,23 +68,43 @@ func TestCost(t *testing.T) {
 	}
 }
 
-func TestRateOf(t *testing.T) {
-	step := func(gflop float64, given bool, ms ...float64) record.BenchCase {
-		return record.BenchCase{GFLOP: gflop, Given: given, Peers: []record.BenchPeer{
+// Runs are timed by the steps of their student, with a teacher or without; what was not measured is by those of all.
+func TestHours(t *testing.T) {
+	step := func(student, method string, gflop float64, given bool, ms ...float64) record.BenchCase {
+		return record.BenchCase{Student: student, Method: method, GFLOP: gflop, Given: given, Peers: []record.BenchPeer{
 			{Name: record.OurName, Turns: []record.BenchTurn{{Milliseconds: ms}}},
 			{Name: "PyTorch", Turns: []record.BenchTurn{{Milliseconds: []float64{0.001}}}},
 		}}
 	}
-	rate := sweep.RateOf(&record.Bench{Cases: []record.BenchCase{
-		step(2, false, 10, 20, 1000), // 100 GFLOP/s
-		step(9, false, 30),           // 300
-		step(9, true, 1),             // not a whole step
+	rates := sweep.RatesOf(&record.Bench{Cases: []record.BenchCase{
+		step("resnet20", "ce", 2, false, 10, 20, 1000), // 100 GFLOP/s by its median
+		step("resnet20", "kd", 9, false, 30),           // 300
+		step("resnet20", "dhkd", 9, false, 20),         // 450
+		step("vgg8", "ce", 1, false, 20),               // 50
+		step("vgg8", "kd", 9, true, 1),                 // not a whole step
 	}})
-	if rate != (sweep.Rate{Low: 100e9, High: 300e9}) {
-		t.Errorf("rate %+v, want 100 to 300 GFLOP/s", rate)
+	if rates.All != (sweep.Rate{Low: 50e9, High: 450e9}) {
+		t.Errorf("rates %+v of all, want 50 to 450 GFLOP/s", rates.All)
 	}
-	least, most := rate.Hours(experiment.Work{Student: 540e12})
-	if math.Abs(least-1) > 1e-12 || math.Abs(most-3) > 1e-12 {
-		t.Errorf("%v to %v hours, want 1 to 3", least, most)
+	hours := func(run string, wantLow, wantHigh float64) {
+		t.Helper()
+		p, cost := costOf(t, record.Sweep{Name: "hours", Recipes: []string{"cifar-100-resnet56-resnet20"}, Runs: []string{run},
+			Seeds: []uint64{1}})
+		student := p.Runs[len(p.Runs)-1]
+		works, err := experiment.WorkOf([]record.Recipe{student.Recipe})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantLeast, wantMost := 2*works[0].Total()/wantHigh/3600, 2*works[0].Total()/wantLow/3600
+		if student.After != "" { // resnet56 was not measured
+			teacher := cost.Work.Total() - works[0].Total()
+			wantLeast, wantMost = wantLeast+2*teacher/450e9/3600, wantMost+2*teacher/50e9/3600
+		}
+		least, most := cost.Hours(rates)
+		if math.Abs(least-wantLeast) > 1e-9*wantLeast || math.Abs(most-wantMost) > 1e-9*wantMost {
+			t.Errorf("%s: %v to %v hours, want %v to %v", run, least, most, wantLeast, wantMost)
+		}
 	}
+	hours("ce", 100e9, 100e9)
+	hours("kd", 300e9, 450e9)
 }

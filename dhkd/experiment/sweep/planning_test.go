@@ -56,7 +56,7 @@ func paperTable(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rate := sweep.RateOf(bench)
+	rates := sweep.RatesOf(bench)
 	var b strings.Builder
 	fmt.Fprintf(&b, "| | runs | multiply-adds, 10¹⁵ | hours at 1 TFLOP/s | hours on the %d cores | the longest chain | devices |\n"+
 		"|---|--:|--:|--:|--:|--:|--:|\n", bench.Machine.Cores)
@@ -73,16 +73,15 @@ func paperTable(t *testing.T) string {
 		{"**ImageNet**", []string{"imagenet-resnet34-resnet18", "imagenet-resnet50-mobilenetv1"}},
 	} {
 		_, cost := costOf(t, record.Sweep{Name: "planning", Recipes: part.recipes})
-		row := func(name string, runs int, work experiment.Work, chain string, devices string) {
-			least, most := rate.Hours(work)
-			fmt.Fprintf(&b, "| %s | %d | %s | %s | %s to %s | %s | %s |\n", name, runs, count(work.Total()/1e15),
-				count(2*work.Total()/1e12/3600), count(round(least)), count(round(most)), chain, devices)
+		row := func(name string, p sweep.Part, chain, devices string) {
+			least, most := p.Hours(rates)
+			fmt.Fprintf(&b, "| %s | %d | %s | %s | %s to %s | %s | %s |\n", name, p.Runs, count(p.Work.Total()/1e15),
+				count(2*p.Work.Total()/1e12/3600), count(round(least)), count(round(most)), chain, devices)
 		}
-		row(part.title, cost.Runs, cost.Work, fmt.Sprintf("%.1f %%", 100*cost.ChainWork.Total()/cost.Work.Total()),
-			fmt.Sprint(cost.Devices()))
+		row(part.title, cost.Part, fmt.Sprintf("%.1f %%", 100*cost.Chain.Work.Total()/cost.Work.Total()), fmt.Sprint(cost.Devices()))
 		if len(part.recipes) > 1 {
 			for _, e := range cost.Experiments {
-				row(strings.ReplaceAll(e.Name, "_", `\_`), e.Runs, e.Work, "", "")
+				row(strings.ReplaceAll(e.Name, "_", `\_`), e.Part, "", "")
 			}
 		}
 	}
