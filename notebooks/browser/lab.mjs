@@ -241,7 +241,7 @@ async function moveSliders (page, moved, file) {
     await until('a picture to follow its slider', 10_000, async () => await picture(id) !== before)
     moved.add(id)
     if (!file) continue
-    await page.evaluate(id => document.getElementById(id).scrollIntoView({ block: 'start' }), id)
+    await page.evaluate(id => document.getElementById(id).scrollIntoView({ block: 'center' }), id)
     await page.screenshot({ path: file })
   }
 }
