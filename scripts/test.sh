@@ -6,6 +6,7 @@
 #   scripts/test.sh pytorch    (runs when named only: it installs PyTorch, gigabytes)
 #   scripts/test.sh lab        (runs when named only: notebooks in JupyterLab in a browser, minutes)
 #   scripts/test.sh slurm      (runs when named only: it starts a Slurm, as root)
+#   scripts/test.sh kubernetes (runs when named only: it compiles parts of Kubernetes, minutes)
 #
 # What a check needs is installed first. A check that cannot be run is skipped, and the reason is printed; it counts as
 # failed where the environment variable CI is not empty.
@@ -15,7 +16,7 @@ checks=(
 	build xla jupyter tensorboard data browser
 	gofmt vet staticcheck containers go_xla go_pure command_line onnx notebook report
 )
-when_named=(lab pytorch slurm)
+when_named=(lab pytorch slurm kubernetes)
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 compose=github.com/compose-spec/compose-go/v2/cmd@v2.16.2 # what docker compose reads its files with
 skipped=77 # the exit code of a check that cannot be run
@@ -67,7 +68,7 @@ go_xla() {
 	local packages
 	packages=$(go list ./... | grep -v -e /cmd/ -e /browsertest -e /exchange) || return
 	# shellcheck disable=SC2086 # a list
-	go_test -skip 'InABrowser|PeersCompute|RealSlurm' $packages
+	go_test -skip 'InABrowser|PeersCompute|RealSlurm|KubernetesAPI' $packages
 }
 
 # What networks are made of, also on the backend that needs nothing installed.
@@ -90,6 +91,8 @@ slurm() {
 	scripts/need.sh slurm || return $skipped
 	DHKD_TEST_SLURM=1 go_test -run RealSlurm ./dhkd/experiment/sweep
 }
+
+kubernetes() { DHKD_TEST_KUBERNETES=1 go_test -run KubernetesAPI ./dhkd/experiment/sweep; }
 
 # go_test ARGS...: shows the packages, the tests that were skipped with their reasons, and all of a failure.
 go_test() {

@@ -11,16 +11,18 @@ import (
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/dataset"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment"
+	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/sweep"
 )
 
-// The exit codes of all commands.
+// The exit codes of all commands. Some are known to whatever starts the processes of a sweep.
 const (
 	exitOK          = 0
 	exitFailed      = 1
-	exitUsage       = 2
-	exitMissing     = 3
-	exitBusy        = 4
-	exitInterrupted = 130
+	exitUsage       = sweep.ExitUsage
+	exitMissing     = sweep.ExitMissing
+	exitBusy        = sweep.ExitBusy
+	exitNotFinite   = sweep.ExitNotFinite
+	exitInterrupted = sweep.ExitInterrupted
 )
 
 var exitMeanings = map[int]string{
@@ -29,6 +31,7 @@ var exitMeanings = map[int]string{
 	exitUsage:       "wrong usage, or an input file that cannot be used",
 	exitMissing:     "something needed is missing: data, a plugin, Python",
 	exitBusy:        "another run holds the directory",
+	exitNotFinite:   "the loss was not finite, which the record says",
 	exitInterrupted: "interrupted; what was done is saved",
 }
 

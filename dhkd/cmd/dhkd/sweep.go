@@ -13,11 +13,12 @@ import (
 
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/record"
 	"github.com/dhkd-lab/dhkd-go/dhkd/experiment/sweep"
+	"github.com/dhkd-lab/dhkd-go/dhkd/train"
 )
 
 type sweepCmd struct {
 	Plan    sweepPlanCmd    `cmd:"" help:"Expand recipes, seeds and values into runs, and write them down."`
-	Run     sweepRunCmd     `cmd:"" help:"Make the runs, on this machine or by Slurm."`
+	Run     sweepRunCmd     `cmd:"" help:"Make the runs, on this machine, by Slurm or by Kubernetes."`
 	Status  sweepStatusCmd  `cmd:"" help:"Say how the runs stand."`
 	Collect sweepCollectCmd `cmd:"" help:"Bring the records of sweeps together, and show the results."`
 	Retry   sweepRetryCmd   `cmd:"" help:"Let failed and damaged runs be made again."`
@@ -154,7 +155,9 @@ func (c *sweepPlanCmd) sweep() (*record.Sweep, error) {
 
 type sweepOneCmd struct {
 	Dir           string `arg:"" help:"The sweep's directory."`
-	ID            string `arg:"" help:"The run, as dhkd sweep status names it."`
+	ID            string `arg:"" optional:"" help:"The run, as dhkd sweep status names it."`
+	Tasks         string `placeholder:"FILE" help:"In place of the ID: a file with a run in each line."`
+	Index         int    `default:"-1" placeholder:"N" help:"The run's line in that file, counted from 0."`
 	Data          string `placeholder:"PATH" help:"Your own copy of the data: a directory or file."`
 	AcceptTeacher bool   `help:"As for dhkd distill."`
 	Devices       string `placeholder:"N|all" help:"As for dhkd distill."`
@@ -169,7 +172,7 @@ func (sweepOneCmd) Help() string {
 
 Makes one run of a sweep, or goes on with it. Its teacher must have been trained.
 
-` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitBusy, exitInterrupted)
+` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitBusy, exitNotFinite, exitInterrupted)
 }
 
 // Run makes the run. SIGTERM may come more than once, from whoever started this and from the batch system: saving goes
@@ -181,6 +184,14 @@ func (c *sweepOneCmd) Run(ctx context.Context, out output) error {
 	p, err := loadPlan(c.Dir)
 	if err != nil {
 		return err
+	}
+	if (c.ID == "") == (c.Tasks == "") {
+		return withCode(exitUsage, errors.New("name one run, or give --tasks and --index"))
+	}
+	if c.Tasks != "" {
+		if c.ID, err = sweep.Task(c.Tasks, c.Index); err != nil {
+			return withCode(exitUsage, err)
+		}
 	}
 	run := p.Find(c.ID)
 	if run == nil {
@@ -198,6 +209,10 @@ func (c *sweepOneCmd) Run(ctx context.Context, out output) error {
 	}
 	defer close()
 	rec, err := sweep.One(ctx, r, p, run)
+	var nonFinite *train.NonFiniteError
+	if errors.As(err, &nonFinite) { // another try would end the same way
+		err = withCode(exitNotFinite, err)
+	}
 	if rec == nil {
 		return err
 	}

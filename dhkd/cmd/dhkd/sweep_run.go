@@ -17,24 +17,26 @@ import (
 
 type sweepRunCmd struct {
 	Dir           string   `arg:"" help:"The sweep's directory."`
-	Engine        string   `enum:"local,slurm" default:"local" help:"local: processes on this machine; slurm: array jobs."`
+	Engine        string   `enum:"local,slurm,kubernetes" default:"local" help:"local: processes on this machine; slurm: array jobs; kubernetes: an Indexed Job."`
 	Jobs          int      `short:"j" placeholder:"N" help:"local: runs at once (default: the number of devices, or 1)."`
 	Devices       []string `placeholder:"ID" help:"local: devices to share out, by CUDA_VISIBLE_DEVICES."`
 	SharedCores   bool     `help:"local: do not give each run cores of its own."`
-	Retries       int      `default:"2" help:"local: tries more for a run whose process ends with an error and gets no further."`
-	Limit         int      `placeholder:"N" help:"slurm: tasks at once."`
+	Retries       int      `default:"2" help:"local: tries more for a run whose process ends with an error and gets no further; kubernetes: for each run."`
+	Limit         int      `placeholder:"N" help:"slurm, kubernetes: tasks or pods at once."`
 	Partition     string   `placeholder:"NAME" help:"slurm: partition."`
 	Time          string   `placeholder:"H:MM:SS" help:"slurm: time limit of a task, which goes on in another when it is over."`
-	GPUs          int      `name:"gpus" placeholder:"N" help:"slurm: GPUs of a task."`
-	CPUs          int      `name:"cpus" placeholder:"N" help:"slurm: cores of a task."`
-	Memory        string   `placeholder:"SIZE" help:"slurm: memory of a task, such as 8G."`
+	GPUs          int      `name:"gpus" placeholder:"N" help:"slurm, kubernetes: GPUs of a task or pod."`
+	CPUs          int      `name:"cpus" placeholder:"N" help:"slurm, kubernetes: cores of a task or pod."`
+	Memory        string   `placeholder:"SIZE" help:"slurm, kubernetes: memory of a task or pod, such as 8G, or 8Gi for Kubernetes."`
 	Sbatch        []string `placeholder:"OPTION" sep:"none" help:"slurm: an option more for sbatch, such as --sbatch=--account=me."`
-	DryRun        bool     `help:"slurm: print the scripts and submit nothing. local: print the runs that would be made."`
+	DryRun        bool     `help:"slurm, kubernetes: print the scripts or the manifest and submit nothing. local: print the runs that would be made."`
 	Data          string   `placeholder:"PATH" help:"Your own copy of the data: a directory or file."`
 	AcceptTeacher bool     `help:"As for dhkd distill."`
 	DevicesEach   string   `placeholder:"N|all" help:"Devices that the batches of each run are divided among, as --devices of dhkd distill."`
 	JSON          bool     `help:"Print JSON: a line for each event."`
 	Quiet         bool     `short:"q" help:"Print errors only."`
+
+	Kubernetes kubernetesFlags `embed:""`
 }
 
 func (sweepRunCmd) Help() string {
@@ -45,6 +47,7 @@ func (sweepRunCmd) Help() string {
   dhkd sweep run runs/table-3 --engine slurm --partition gpu --gpus 1 --time 4:00:00 --limit 16
   dhkd sweep run runs/imagenet --engine slurm --gpus 4 --devices-each all     a task's GPUs share its batches
   dhkd sweep run runs/table-3 --engine slurm --dry-run  shows the scripts
+  dhkd sweep run /data/runs/table-3 --engine kubernetes --image IMAGE --volume CLAIM --gpus 1 --limit 16
 
 Makes all runs that are not completed, teachers first. Ctrl-C lets each run finish its step and save; the same command
 goes on, also after a crash, or after the sweep was extended. Completed and failed runs are kept. What a run's process
@@ -56,7 +59,12 @@ take its runs over after a minute without a sign of life.
 With Slurm the command submits jobs and ends; the directory must have the same path on all nodes. A task that is
 preempted or whose time is over saves, goes back into the queue and goes on from there.
 
-` + exits(exitOK, exitFailed, exitUsage, exitBusy, exitInterrupted)
+With Kubernetes the command writes the manifest of an Indexed Job, a pod for each run, and says how to create it;
+--apply creates it by kubectl. The directory is on a volume, mounted at the same path (--mount) here and in the pods. A
+job has the runs that can be made now: when the teachers are done, the same command makes the job of their students. See
+docs/kubernetes.md.
+
+` + exits(exitOK, exitFailed, exitUsage, exitMissing, exitBusy, exitInterrupted)
 }
 
 // Run makes the runs.
@@ -72,8 +80,11 @@ func (c *sweepRunCmd) Run(ctx context.Context, out output) error {
 	if err != nil {
 		return err
 	}
-	if c.Engine == "slurm" {
+	switch c.Engine {
+	case "slurm":
 		return c.slurm(ctx, out, p, program)
+	case "kubernetes":
+		return c.kubernetes(ctx, out, p)
 	}
 	return c.local(ctx, out, p, program)
 }
@@ -155,10 +166,7 @@ func (c *sweepRunCmd) slurm(ctx context.Context, out output, p *sweep.Plan, prog
 			"scancel them", states(queue)))
 	}
 	jobs, _, err := s.Submit(ctx, all)
-	left := len(all)
-	for _, state := range []sweep.State{sweep.Completed, sweep.Failed, sweep.Damaged, sweep.Blocked} {
-		left -= sweep.Count(all)[state]
-	}
+	left := unfinished(all)
 	if errors.Is(err, exec.ErrNotFound) {
 		err = withCode(exitMissing, fmt.Errorf("there is no Slurm here: %w", err))
 	}
@@ -177,6 +185,15 @@ func (c *sweepRunCmd) slurm(ctx context.Context, out output, p *sweep.Plan, prog
 			"these are done\n", left)
 	}
 	return err
+}
+
+// unfinished is the number of runs that are to be made.
+func unfinished(all []sweep.Status) int {
+	n := len(all)
+	for _, state := range []sweep.State{sweep.Completed, sweep.Failed, sweep.Damaged, sweep.Blocked} {
+		n -= sweep.Count(all)[state]
+	}
+	return n
 }
 
 // printSlurm says what Slurm says of a sweep's jobs.

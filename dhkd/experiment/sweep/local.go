@@ -214,9 +214,6 @@ func (l *Local) judge(ctx context.Context, o outcome) bool {
 	return got
 }
 
-// ExitBusy is the exit code of a process that finds its run taken.
-const ExitBusy = 4
-
 func isBusy(err error) bool {
 	var exit *exec.ExitError
 	return errors.As(err, &exit) && exit.ExitCode() == ExitBusy

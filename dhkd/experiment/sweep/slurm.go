@@ -1,21 +1,16 @@
 package sweep
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/dhkd-lab/dhkd-go/dhkd/internal/safefile"
 )
 
 // Slurm has the runs of a plan made by array jobs of the batch system Slurm, a task for each run that is not done: one
@@ -58,26 +53,8 @@ const jobsFile = "jobs.json"
 // Jobs are the jobs of the runs that are not done, for a submission whose files are in dir. Runs that another process
 // works on, and those that learn from them, are left out.
 func (s *Slurm) Jobs(all []Status, dir string) []Job {
-	level := map[string]int{} // of those that are not done, from 1
-	out := map[string]bool{}
-	var levels [][]string
-	for _, status := range all {
-		run := status.Run
-		if status.State == Running || out[run.After] {
-			out[run.ID] = true
-		}
-		if status.State.final() || out[run.ID] {
-			continue
-		}
-		n := level[run.After] + 1
-		level[run.ID] = n
-		if n > len(levels) {
-			levels = append(levels, nil)
-		}
-		levels[n-1] = append(levels[n-1], run.ID)
-	}
 	var jobs []Job
-	for n, runs := range levels {
+	for n, runs := range levels(all) {
 		for chunk := range slices.Chunk(runs, max(1, s.ArraySize)) {
 			j := Job{Script: fmt.Sprintf("job%d.sh", len(jobs)), Runs: chunk, level: n}
 			j.text = s.script(j, dir)
@@ -96,14 +73,14 @@ func (s *Slurm) Submit(ctx context.Context, all []Status) (jobs []Job, dir strin
 	if jobs = s.Jobs(all, ""); len(jobs) == 0 {
 		return nil, "", nil
 	}
-	if dir, err = s.submission(); err != nil {
+	if dir, _, err = submission(s.Dir, "slurm"); err != nil {
 		return nil, "", err
 	}
 	jobs = s.Jobs(all, dir)
 	for i := range jobs {
 		j := &jobs[i]
 		path := filepath.Join(dir, j.Script)
-		if err := errors.Join(write(path, j.text), write(tasks(path), strings.Join(j.Runs, "\n")+"\n")); err != nil {
+		if err := errors.Join(write(path, j.text), writeTasks(tasks(path), j.Runs)); err != nil {
 			return jobs[:i], dir, err
 		}
 		for _, before := range jobs[:i] {
@@ -134,21 +111,6 @@ func (s *Slurm) dependency(j Job) []string {
 		args = append(args, "--dependency=afterany:"+strings.Join(j.After, ":"))
 	}
 	return args
-}
-
-// submission makes the directory of a new submission.
-func (s *Slurm) submission() (string, error) {
-	for i := 1; ; i++ {
-		dir := filepath.Join(s.Dir, "slurm", strconv.Itoa(i))
-		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-			return "", err
-		}
-		if err := os.Mkdir(dir, 0o755); err == nil {
-			return filepath.Abs(dir)
-		} else if !errors.Is(err, fs.ErrExist) {
-			return "", err
-		}
-	}
 }
 
 // script is a job's script.
@@ -205,7 +167,7 @@ exit "$code"
 	return text.String()
 }
 
-// tasks is the file with the runs of a script's tasks, a line each.
+// tasks is the file with the runs of a script's tasks.
 func tasks(script string) string { return strings.TrimSuffix(script, ".sh") + ".tasks" }
 
 func quote(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
@@ -218,10 +180,6 @@ func output(dir string) string {
 		return `"` + strings.ReplaceAll(option, `"`, `\"`) + `"`
 	}
 	return option
-}
-
-func write(path, text string) error {
-	return safefile.Write(path, func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
 }
 
 // arraySize is how many tasks this Slurm allows a job.
@@ -308,16 +266,4 @@ func submitted(dir string) (ids []string, err error) {
 		}
 	}
 	return ids, nil
-}
-
-// command runs one of Slurm's programs and returns what it prints.
-func command(ctx context.Context, name string, args ...string) (string, error) {
-	var stderr bytes.Buffer
-	c := exec.CommandContext(ctx, name, args...)
-	c.Stderr = &stderr
-	out, err := c.Output()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", name, err, strings.Join(strings.Fields(stderr.String()), " "))
-	}
-	return strings.TrimSpace(string(out)), nil
 }

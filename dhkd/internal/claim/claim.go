@@ -2,9 +2,9 @@
 //
 // Two things guard a directory. A lock of the operating system excludes other processes of this machine, and of others
 // where the file system passes locks on; it goes with the process, however that ends. And a file, .claim-N, says who
-// works there. Its owner changes it every [Beat]. Another machine takes the directory over when the file has not
-// changed for [Patience], by the clock that measures time passed on that machine: what any machine takes for the time
-// of day plays no part. To take over is to create .claim-N+1, which only one process can. An owner that was suspended
+// works there. Its owner changes it every [Beat]. Another machine, or another container of this one, takes the directory
+// over when the file has not changed for [Patience], by the clock that measures time passed on that machine: what any
+// machine takes for the time of day plays no part. To take over is to create .claim-N+1, which only one process can. An owner that was suspended
 // meanwhile finds that file and must write nothing more: it asks [Claim.Check] before it writes.
 package claim
 

@@ -172,6 +172,25 @@ func TestOtherMachine(t *testing.T) {
 	}
 }
 
+// A process in another container of this machine may hold a lock that is not seen here: that a lock can be had says
+// nothing of it.
+func TestOtherContainer(t *testing.T) {
+	dir := t.TempDir()
+	me := self()
+	if me.Processes == "" {
+		t.Skip("this system has no name spaces of processes")
+	}
+	other := me
+	other.Processes = "pid:[1]"
+	c := &Claim{dir: dir, number: 1, owner: other}
+	check(t, os.WriteFile(c.path(1), c.text(), 0o644))
+	start := time.Now()
+	acquire(t, dir).Release()
+	if took := time.Since(start); took < Patience {
+		t.Errorf("taken over after %v", took)
+	}
+}
+
 // A process that was taken for dead finds out, and writes nothing more of its claim.
 func TestLost(t *testing.T) {
 	dir := t.TempDir()

@@ -35,14 +35,15 @@ func machine() string {
 }
 
 // gone says whether an owner's process has ended, where one who looks from me can know it: a lock of this machine that
-// could be had is one that the owner, were it here, would hold.
+// could be had is one that the owner, were it here, would hold. Of containers on one machine nothing is known: each may
+// have mounted the directory on its own, by a file system in user space whose locks end there.
 func (o Owner) gone(me Owner, locked bool) (gone, known bool) {
 	switch {
-	case o.Machine == "" || o.Machine != me.Machine:
+	case o.Machine == "" || o.Machine != me.Machine || o.Processes != me.Processes:
 		return false, false
 	case locked:
 		return true, true
-	case o.Processes == "" || o.Processes != me.Processes || o.Start == "":
+	case o.Processes == "" || o.Start == "":
 		return false, false
 	}
 	start, lives := started(o.PID)
