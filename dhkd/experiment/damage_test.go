@@ -149,6 +149,26 @@ func TestDamagedRun(t *testing.T) {
 	}
 }
 
+// A run whose record is cut in half loses nothing: with the record out of the way it goes on from its checkpoint, to the
+// same end.
+func TestCutRecord(t *testing.T) {
+	r, recipe := newRunner(t), resolve(t, openTiny(t), "teacher")
+	want := reference(t, r, recipe)
+	interrupted(t, r, recipe)
+	path := record.Path(r.Dir, recipe)
+	whole := read(t, path)
+	check(t, os.Truncate(path, int64(len(whole)/2)))
+	_, err := r.Run(t.Context(), recipe)
+	wantError(t, err, path, "not valid JSON", "move it away")
+	check(t, os.Rename(path, path+".bad"))
+	rec, err := r.Run(t.Context(), recipe)
+	check(t, err)
+	if rec.Status != record.Completed || rec.Resumed != 1 {
+		t.Errorf("%s, resumed %d times", rec.Status, rec.Resumed)
+	}
+	compare(t, want, r, recipe)
+}
+
 // Whatever becomes of a checkpoint's bytes, reading it neither panics nor takes long.
 func TestDamagedCheckpointBytes(t *testing.T) {
 	r, recipe := newRunner(t), resolve(t, openTiny(t), "teacher")

@@ -27,6 +27,7 @@ const (
 	childEnv      = "DHKD_TEST_RUN"
 	controllerEnv = "DHKD_TEST_CONTROLLER"
 	dirEnv        = "DHKD_TEST_DIR"
+	fullEnv       = "DHKD_TEST_FULL" // in a run's process: after its first epoch, no file can be longer than 1,000 bytes
 )
 
 // Files in a sweep's directory by which tests make the processes of runs fail.
@@ -94,7 +95,7 @@ func child(dir, id string) int {
 			pause = 150 * time.Millisecond
 		}
 		time.Sleep(pause)
-		if _, err := os.Stat(filepath.Join(dir, diskFull)); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, diskFull)); err == nil || os.Getenv(fullEnv) != "" && rec.Last > 0 {
 			signal.Ignore(syscall.SIGXFSZ)
 			_ = syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1000, Max: 1000})
 		}
@@ -193,10 +194,10 @@ func controller(dir string) int {
 }
 
 // startController starts a controller as a process of its own.
-func startController(t *testing.T, dir string) (c *exec.Cmd, output *safeBuffer) {
+func startController(t *testing.T, dir string, env ...string) (c *exec.Cmd, output *safeBuffer) {
 	t.Helper()
 	c = exec.CommandContext(t.Context(), os.Args[0])
-	c.Env = append(os.Environ(), controllerEnv+"=1", dirEnv+"="+dir)
+	c.Env = append(append(os.Environ(), controllerEnv+"=1", dirEnv+"="+dir), env...)
 	output = &safeBuffer{}
 	c.Stdout, c.Stderr = output, output
 	c.WaitDelay = 10 * time.Second
