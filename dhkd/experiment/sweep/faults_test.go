@@ -59,7 +59,7 @@ func TestFilesOfOtherClocks(t *testing.T) {
 	l := local(t, "seeds: [1, 2]", 2)
 	slow := filepath.Join(l.Dir, slowFile)
 	check(t, os.WriteFile(slow, nil, 0o600))
-	c, output := startController(t, l.Dir)
+	c, _ := startController(t, l.Dir)
 	waitForLedger(t, l.Dir, 3)
 	check(t, c.Process.Kill())
 	c.Wait()
@@ -73,8 +73,8 @@ func TestFilesOfOtherClocks(t *testing.T) {
 		return os.Chtimes(path, times[0], times[0])
 	}))
 	check(t, os.Remove(slow))
-	c, output = startController(t, l.Dir)
-	if err := c.Wait(); err != nil {
+	again, output := startController(t, l.Dir)
+	if err := again.Wait(); err != nil {
 		t.Errorf("%v\n%s", err, output)
 	}
 	wantDone(t, l, false)
