@@ -178,5 +178,5 @@ func (cloud *cloud) below() string {
 	for _, share := range cloud.Explained {
 		parts = append(parts, fmt.Sprintf("%.0f\u00a0%%", 100*share))
 	}
-	return "share of variance: across " + strings.Join(parts, ", upwards ")
+	return "variance: across " + strings.Join(parts, ", upwards ")
 }
