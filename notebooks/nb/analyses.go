@@ -16,8 +16,8 @@ import (
 // smokeImages are as many as are looked at of a network of smoke size: a second's work for t-SNE.
 const smokeImages = 200
 
-// Analyses are what "dhkd analyse" wrote beside the records of an experiment's runs, in the order of runs and seeds, from
-// the first place that has any, see [Book.Records]. Where there are none, the runs' networks are analysed now, trained
+// Analyses are what "dhkd analyse" wrote beside the records of an experiment's runs, in the order of runs and seeds,
+// from the first place that has any, see [Book.Records]. Where there are none, the runs' networks are analysed now, trained
 // first if need be; those that learnt from no teacher are compared with that of the others. Teachers are not analysed.
 // Which place it was is printed.
 func (b *Book) Analyses(e Experiment) []*record.Analysis {

@@ -63,7 +63,8 @@ func TestFindAnalyses(t *testing.T) {
 	if err := os.WriteFile(damaged, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if f := find(Offline, "kd-seed1", "dhkd-seed1", "dhkd-seed2"); len(f.notes) != 1 || !strings.Contains(f.notes[0], damaged) {
+	f := find(Offline, "kd-seed1", "dhkd-seed1", "dhkd-seed2")
+	if len(f.notes) != 1 || !strings.Contains(f.notes[0], damaged) {
 		t.Errorf("notes %q", f.notes)
 	}
 }
