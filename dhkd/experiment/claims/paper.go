@@ -158,6 +158,9 @@ func partsHelp() Claim {
 		better("Alignment helps, with BinaryKL", Accuracy("dual-binarykl-aligned").In("ablation"),
 			Accuracy("dual-binarykl").In("ablation")).asWell())
 	families.Caveat = "The two networks are of different families, but both are residual networks."
+	otherFamilies := otherFamily.saying("Of ShuffleV2.").with(
+		better("Alignment helps", Accuracy("shufflev2-dhkd"), Accuracy("shufflev2-dhkd-unaligned")),
+		better("A nonlinear auxiliary head helps", Accuracy("shufflev2-dhkd"), Accuracy("shufflev2-dhkd-linear")))
 	sameFamilies := cifarParts.with(alignment,
 		better("A nonlinear auxiliary head helps", Accuracy("dhkd-nonlinear"), Accuracy("dhkd")).asWell())
 	sameFamilies.Caveat = "The two networks are of one family, for which a nonlinear head is not claimed to help."
@@ -169,7 +172,7 @@ func partsHelp() Claim {
 		Source:    "the authors' program, " + reviews + "; " + notKnown,
 		Published: noNumbers,
 		Question:  "DHKD with and without alignment, and with a linear and a nonlinear auxiliary head.",
-		Tests:     []Test{families, edge.saying("Alignment alone.").with(alignment), sameFamilies},
+		Tests:     []Test{families, edge.saying("Alignment alone.").with(alignment), otherFamilies, sameFamilies},
 		Decides: "`dhkd distill cifar-100-ablation --run dhkd,dhkd-unaligned`, and `dhkd distill " +
 			"cifar-100-resnet32x4-shufflev2 --run dhkd` as it is and with `--set model.aux_head=linear` " + cost + ".",
 	}
