@@ -114,12 +114,9 @@ func (b accuracyBars) headroom() vg.Length {
 // maxLabelWidth is how wide a label left of its bar can be; a longer one takes two lines.
 const maxLabelWidth = vg.Length(165)
 
-// labelLines is a label left of its row, on one line or two. For one that would take three they are up to a third wider.
+// labelLines is a label left of its row, on one line or two.
 func labelLines(label string, width vg.Length) []string {
 	lines := wrap(label, barLabelStyle, width)
-	for most := width * 4 / 3; len(lines) > 2 && width < most; lines = wrap(label, barLabelStyle, width) {
-		width = min(width+5, most)
-	}
 	if len(lines) > 2 {
 		lines = []string{lines[0], strings.Join(lines[1:], " ")}
 	}

@@ -32,7 +32,7 @@ type Summary struct {
 // Run is one run name of an experiment: a record per seed.
 type Run struct {
 	Name    string
-	Label   string           // for readers; printable, at most 60 characters
+	Label   string           // for readers; printable, at most 80 characters
 	Recipe  record.Recipe    // of the first seed
 	Records []*record.Record // by ascending seed
 	Done    []*record.Record // those of Records that finished all epochs
@@ -190,7 +190,7 @@ func newRun(group record.Group) (*Run, error) {
 }
 
 // labelOf names a run for readers.
-func labelOf(r record.Recipe) string { return Printable(cmp.Or(r.Label, r.Name), 60) }
+func labelOf(r record.Recipe) string { return Printable(cmp.Or(r.Label, r.Name), 80) }
 
 // withoutSeeds is what the recipes of one run name have in common.
 func withoutSeeds(r record.Recipe) record.Recipe {
