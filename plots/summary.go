@@ -3,6 +3,7 @@ package plots
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -205,7 +206,7 @@ func withoutSeeds(r record.Recipe) record.Recipe {
 
 // takeTeacher moves the run that the students name as their teacher out of the students.
 func (s *Summary) takeTeacher() {
-	var reevaluated []float64
+	reevaluated := map[string]float64{}         // by checkpoint: one that taught several students is one teacher
 	type place struct{ experiment, run string } // experiment is "" where it is this one
 	teachers := map[place]bool{}
 	for _, run := range s.Students {
@@ -214,7 +215,7 @@ func (s *Summary) takeTeacher() {
 		}
 		for _, r := range run.Records {
 			if r.Teacher != nil && r.Teacher.Top1 >= 0 && r.Teacher.Top1 <= 100 {
-				reevaluated = append(reevaluated, r.Teacher.Top1)
+				reevaluated[r.Teacher.SHA256] = r.Teacher.Top1
 			}
 		}
 	}
@@ -223,7 +224,7 @@ func (s *Summary) takeTeacher() {
 		s.Teacher = s.Students[i]
 		s.Students = slices.Delete(s.Students, i, i+1)
 	}
-	s.TeacherTop1 = NewStat(reevaluated...)
+	s.TeacherTop1 = NewStat(slices.Sorted(maps.Values(reevaluated))...)
 	if s.Teacher != nil && s.Teacher.Last.N > 0 {
 		s.TeacherTop1 = s.Teacher.Last
 	}
