@@ -232,16 +232,19 @@ func lossTerms(s *Summary) []string {
 
 var usualTerms = []string{"loss/ce", "loss/kl", "loss/binarykl", "loss/binarykl_norm"}
 
+// lossTitles are the panels' titles of loss terms.
+var lossTitles = map[string]string{
+	"ce": "Cross-entropy", "kl": "KL divergence", "binarykl": "BinaryKL", "binarykl_norm": "BinaryKL-Norm",
+	"mse": "Mean squared error", "tckd": "DKD, target class", "nckd": "DKD, other classes",
+	"inter": "DIST, over the classes", "intra": "DIST, over the images", "ctkd": "CTKD",
+	"at": "AT", "catkd": "CAT-KD", "crd": "CRD", "fitnet": "FitNet", "ofd": "OFD", "pkt": "PKT", "reviewkd": "ReviewKD",
+	"rkd_distance": "RKD, distances", "rkd_angle": "RKD, angles", "simkd": "SimKD", "sp": "SP", "vid": "VID",
+}
+
 func lossTitle(metric string) string {
-	switch metric {
-	case "loss/ce":
-		return "Cross-entropy"
-	case "loss/kl":
-		return "KL divergence"
-	case "loss/binarykl":
-		return "BinaryKL"
-	case "loss/binarykl_norm":
-		return "BinaryKL-Norm"
+	term := strings.TrimPrefix(metric, record.LossPrefix)
+	if title, ok := lossTitles[term]; ok {
+		return title
 	}
-	return Printable(strings.TrimPrefix(metric, record.LossPrefix), 30)
+	return Printable(term, 30)
 }
