@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that things are there, and installs what is missing:
 #
-#   scripts/need.sh compiler xla jupyter lab tensorboard onnx pytorch data browser playwright slurm hadolint
+#   scripts/need.sh compiler xla jupyter lab tensorboard onnx pytorch data browser playwright turbojpeg slurm hadolint
 #
 # xla, jupyter, lab and data need .bin/dhkd (make build). What cannot be had is said on stderr, and the exit code is not 0.
 set -u
@@ -74,6 +74,13 @@ playwright() { # drives the browser; it is installed without one of its own
 		cp notebooks/browser/package-lock.json notebooks/browser/node_modules/.installed
 }
 
+turbojpeg() { # decodes JPEG files faster than Go
+	has_turbojpeg || apt_install libturbojpeg0
+	has_turbojpeg || { echo "there is no libturbojpeg.so.0: install libjpeg-turbo 2.0 or later" >&2; return 1; }
+}
+
+has_turbojpeg() { PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null | grep -q 'libturbojpeg\.so\.0 '; }
+
 slurm() {
 	has_slurm || apt_install slurm-wlm munge
 	has_slurm || { echo "there is no Slurm: install slurmctld, slurmd, Slurm's commands and munge" >&2; return 1; }
@@ -112,7 +119,8 @@ apt_install() {
 
 for what in "$@"; do
 	case $what in
-	compiler | xla | jupyter | lab | tensorboard | onnx | pytorch | data | browser | playwright | slurm | hadolint)
+	compiler | xla | jupyter | lab | tensorboard | onnx | pytorch | data | browser | playwright | turbojpeg | \
+		slurm | hadolint)
 		"$what" || exit ;;
 	*) echo "need.sh: unknown: $what" >&2; exit 2 ;;
 	esac

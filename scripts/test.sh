@@ -13,7 +13,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit
 checks=(
-	build xla jupyter tensorboard data browser
+	build xla jupyter tensorboard data turbojpeg browser
 	gofmt vet staticcheck containers go_xla go_pure command_line onnx notebook report
 )
 when_named=(lab pytorch slurm kubernetes)
@@ -31,6 +31,7 @@ xla() { needs xla; }
 jupyter() { needs jupyter; }
 tensorboard() { needs tensorboard; }
 data() { needs data; }
+turbojpeg() { needs turbojpeg; }
 browser() { needs browser; }
 
 needs() {

@@ -108,7 +108,9 @@ func (s *Set) Image(split Split, i int) image.Image {
 	pixels := split.Pixels
 	if split.Files != nil {
 		pixels = make([]uint8, s.Height*s.Width*s.Channels)
-		_ = split.Files.read(&decoder{}, new([]uint8), 0, pixels, nil)
+		var d decoder
+		_ = split.Files.read(&d, new([]uint8), 0, pixels, nil)
+		d.close()
 	}
 	bounds := image.Rect(0, 0, s.Width, s.Height)
 	if s.Channels == 1 {

@@ -22,11 +22,14 @@ const (
 
 var largeImages sync.Mutex
 
-// decoder makes views of image files. It keeps its memory for the next one, and is for one goroutine.
+// decoder makes views of image files. It keeps its memory for the next one, and is for one goroutine, which closes it.
 type decoder struct {
 	resizer
+	turbo  turboDecoder
 	planes [3][]uint8
 }
+
+func (d *decoder) close() { d.turbo.handle.free() }
 
 // view decodes a JPEG or PNG file, of whatever name, and writes its view to out, [Side, Side, 3]. A random view is drawn from
 // r; nil gives the centre. Grey, CMYK and palettes become RGB and transparency is dropped, as Pillow's convert("RGB") has it.
@@ -40,7 +43,12 @@ func (d *decoder) view(out, file []uint8, v View, r *rand.Rand) error {
 	switch reader := bytes.NewReader(file); {
 	case bytes.HasPrefix(file, []byte("\xff\xd8")):
 		config, err = jpeg.DecodeConfig(reader)
-		read = func() (image.Image, error) { return jpeg.Decode(bytes.NewReader(file)) }
+		read = func() (image.Image, error) {
+			if m := d.turbo.decode(file); m != nil {
+				return m, nil
+			}
+			return jpeg.Decode(bytes.NewReader(file))
+		}
 	case bytes.HasPrefix(file, []byte("\x89PNG\r\n\x1a\n")):
 		config, err = png.DecodeConfig(reader)
 		read = func() (image.Image, error) { return png.Decode(bytes.NewReader(file)) }

@@ -56,7 +56,9 @@ func loadFolder(info Info, path string, o Options) (*Set, error) {
 	if o.SkipBad {
 		bad = &badFiles{}
 	}
-	split := func(m images) Split { return Split{Labels: m.labels, Files: &Files{found.root, m.members, v, bad}} }
+	split := func(m images) Split {
+		return Split{Labels: m.labels, Files: &Files{found.root, m.members, v, bad, false}}
+	}
 	if set.Train, err = split(found.train).take(o.Train, "training images"); err != nil {
 		return nil, err
 	}
@@ -110,7 +112,7 @@ func verifyFolder(ctx context.Context, info Info, path string) (files []File, fa
 	}{{"train", found.train}, {"val", found.val}} {
 		files = append(files, File{Name: part.name, Path: filepath.Join(found.root, part.name), SHA256: part.digest(),
 			Images: len(part.members), Classes: len(found.classes)})
-		s := Split{Labels: part.labels, Files: &Files{found.root, part.members, v, &badFiles{}}}
+		s := Split{Labels: part.labels, Files: &Files{found.root, part.members, v, &badFiles{}, true}}
 		order := make([]int32, s.Len())
 		for i := range order {
 			order[i] = int32(i)

@@ -18,6 +18,7 @@ type Files struct {
 	members []member
 	view    View
 	bad     *badFiles // nil: a bad file is an error
+	strict  bool      // JPEG files are for the decoder that finds more damage, Go's
 }
 
 // Bad names the files so far that could not be read and were skipped, in order. The splits of a set share the list.
@@ -91,6 +92,8 @@ func (s Split) Stream(ctx context.Context, order []int32, size int, draw *Draw) 
 	for range runtime.GOMAXPROCS(0) {
 		st.running.Go(func() {
 			var d decoder
+			defer d.close()
+			d.turbo.off = s.Files != nil && s.Files.strict
 			var file []uint8
 			for t := range tasks {
 				out := t.Pixels[t.slot*pixels : (t.slot+1)*pixels]

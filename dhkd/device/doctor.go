@@ -55,8 +55,8 @@ func Examine(ctx context.Context, root string) Doctor {
 	d := Doctor{Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, CPU: cpuModel(ctx),
 		Cores: runtime.GOMAXPROCS(0), MemoryMB: memory(ctx) >> 20, Environment: map[string]string{}, Caches: caches()}
 	for _, name := range []string{compute.ConfigEnvVar, "GOMLX_NO_AUTO_INSTALL", "PJRT_PLUGIN_LIBRARY_PATH",
-		"XLA_FLAGS", "DHKD_CACHE", "DHKD_COMPILE_CACHE", "DHKD_KERNELS", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "MALLOC_ARENA_MAX",
-		"MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"} {
+		"XLA_FLAGS", "DHKD_CACHE", "DHKD_COMPILE_CACHE", "DHKD_KERNELS", "DHKD_TURBOJPEG", "LD_LIBRARY_PATH", "VIRTUAL_ENV",
+		"MALLOC_ARENA_MAX", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"} {
 		if value, set := os.LookupEnv(name); set {
 			d.Environment[name] = value
 		}

@@ -118,7 +118,7 @@ func (r *Runner) Analyse(ctx context.Context, s *Subject) (*record.Analysis, err
 	}
 	a := &analyser{Runner: r, options: s.options, set: &set, student: s.candidate.network,
 		made: &record.Analysis{Schema: record.AnalysisSchema, Recipe: recipe, Weights: s.candidate.file,
-			Data: describe(&set, recipe.Dataset), Environment: environment(ctx, r.Device)}}
+			Data: describe(&set, recipe.Dataset), Environment: environment(ctx, r.Device, &set)}}
 	if s.teacher != nil {
 		a.teacher, a.made.Teacher = s.teacher.network, &s.teacher.file
 	} else if recipe.Teacher != nil && s.options.Teacher == "" {

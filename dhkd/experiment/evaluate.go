@@ -149,7 +149,7 @@ func (r *Runner) Evaluate(ctx context.Context, c *Candidate) (*record.Evaluation
 	}
 	e := &record.Evaluation{Schema: record.EvaluationSchema, Weights: c.file, Model: c.file.Model, Head: c.options.Head,
 		Data: describe(&set, c.data), Split: c.options.Split, Scores: measured.Scores(set.ClassNames),
-		Environment: environment(ctx, r.Device)}
+		Environment: environment(ctx, r.Device, &set)}
 	if c.file.Top1 != nil && c.own && e.Head == record.MainHead && e.Split == record.TestSplit {
 		e.Difference = new(e.Top1 - *c.file.Top1)
 	}

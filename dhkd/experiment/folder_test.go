@@ -72,10 +72,11 @@ func TestFolder(t *testing.T) {
 	defer func() { r.Data = dataset.Options{} }()
 	records, err := r.RunAll(t.Context(), e.Recipes())
 	check(t, err)
+	decoder, _ := dataset.JPEGDecoder()
 	for _, rec := range records {
 		if d := rec.Data; rec.Status != record.Completed || d.Classes != 100 || d.Train != 200 || d.Test != 100 ||
-			d.Shape != [3]int{3, 16, 16} || !slices.Equal(d.Skipped, []string{"train/n00000007/107.JPEG"}) {
-			t.Errorf("%s: %s %+v", rec.Recipe.Name, rec.Status, d)
+			d.Shape != [3]int{3, 16, 16} || !slices.Equal(rec.Environment.JPEG, []string{decoder}) || !slices.Equal(d.Skipped, []string{"train/n00000007/107.JPEG"}) {
+			t.Errorf("%s: %s %+v %v", rec.Recipe.Name, rec.Status, d, rec.Environment.JPEG)
 		}
 	}
 	c, err := OpenCandidate(WeightsPath(r.Dir, records[1].Recipe), EvaluateOptions{})
@@ -99,5 +100,26 @@ func TestFolder(t *testing.T) {
 	r.Data = dataset.Options{Dir: dir}
 	if _, err := r.Run(t.Context(), recipe); err == nil || !strings.Contains(err.Error(), "n00000007/107.JPEG") {
 		t.Error(err)
+	}
+}
+
+// TestJPEGDecoders: a run on image files that is continued with another decoder says so; others say nothing.
+func TestJPEGDecoders(t *testing.T) {
+	t.Setenv("DHKD_TURBOJPEG", "off")
+	files := &dataset.Set{Train: dataset.Split{Files: &dataset.Files{}}}
+	for _, test := range []struct {
+		set          *dataset.Set
+		before, want []string
+		other        bool
+	}{
+		{&dataset.Set{}, nil, nil, false},
+		{files, nil, []string{dataset.GoJPEG}, false},
+		{files, []string{dataset.GoJPEG}, []string{dataset.GoJPEG}, false},
+		{files, []string{dataset.TurboJPEG}, []string{dataset.TurboJPEG, dataset.GoJPEG}, true},
+	} {
+		e := record.Environment{JPEG: test.before}
+		if other := noteJPEG(&e, test.set); other != test.other || !slices.Equal(e.JPEG, test.want) {
+			t.Errorf("%v became %v, %v", test.before, e.JPEG, other)
+		}
 	}
 }

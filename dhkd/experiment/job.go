@@ -106,7 +106,7 @@ func (j *job) setUp(ctx context.Context) error {
 	}
 	j.record = &record.Record{
 		Schema: record.SchemaVersion, Recipe: j.recipe, Status: record.Running, Started: j.started.UTC().Truncate(time.Second),
-		Environment: environment(ctx, j.Device), Data: describe(set, j.recipe.Dataset), Parameters: j.trainer.Parameters(),
+		Environment: environment(ctx, j.Device, set), Data: describe(set, j.recipe.Dataset), Parameters: j.trainer.Parameters(),
 	}
 	if j.devices() > 1 {
 		j.record.Devices = []int{j.devices()}
@@ -154,6 +154,10 @@ func (j *job) begin() (*train.Progress, error) {
 		return nil, err
 	}
 	j.noteDevices()
+	if all := &j.record.Environment; noteJPEG(all, j.trainer.Data) {
+		j.Progress.Note(fmt.Sprintf("%s: JPEG files are decoded by %s from now on, whose pixels differ by rounding from those so far, "+
+			"and %s says so", title(j.recipe), all.JPEG[len(all.JPEG)-1], record.FileName))
+	}
 	j.record.Resumed++
 	j.record.Status = record.Running
 	j.lastSave = time.Now()

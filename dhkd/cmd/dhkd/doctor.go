@@ -37,12 +37,13 @@ type diagnosis struct {
 	Device   device.Doctor  `json:"device"`
 	Datasets []dataset.Info `json:"datasets"`
 	Jupyter  jupyter.Status `json:"jupyter"`
+	JPEG     string         `json:"jpeg"` // what decodes such files
 }
 
 // Run examines the machine.
 func (c *doctorCmd) Run(ctx context.Context, out output) error {
 	root := checkout()
-	d := diagnosis{versions(), device.Examine(ctx, root), dataset.List(), jupyter.Find(root)}
+	d := diagnosis{versions(), device.Examine(ctx, root), dataset.List(), jupyter.Find(root), describeJPEG()}
 	if c.JSON {
 		if err := out.json(d); err != nil {
 			return err
@@ -86,6 +87,7 @@ func printDiagnosis(out io.Writer, d diagnosis) error {
 	for _, info := range d.Datasets {
 		line("data set", "%s: %s", info.Name, foundOr(info))
 	}
+	line("JPEG", "%s", d.JPEG)
 	line("jupyter", "%s", describeJupyter(d.Jupyter))
 	if err := w.Flush(); err != nil {
 		return err
@@ -98,4 +100,13 @@ func printDiagnosis(out io.Writer, d diagnosis) error {
 		}
 	}
 	return nil
+}
+
+// describeJPEG says what decodes JPEG files, and what would be faster.
+func describeJPEG() string {
+	name, why := dataset.JPEGDecoder()
+	if name == dataset.GoJPEG {
+		return "Go's decoder; " + why
+	}
+	return fmt.Sprintf("%s (%s)", name, why)
 }

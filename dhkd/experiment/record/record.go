@@ -90,6 +90,9 @@ type Environment struct {
 	Plugin   string `json:"plugin"`   // the plugin's file name, no directory
 	API      string `json:"pjrt_api"` // the plugin's PJRT API version
 	XLAFlags string `json:"xla_flags"`
+	// JPEG is what decoded image files, and each other decoder with which the run was continued: pixels differ by rounding.
+	// It is empty where images were not files.
+	JPEG []string `json:"jpeg_decoders,omitempty"`
 }
 
 // Data is what was read.

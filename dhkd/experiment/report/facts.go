@@ -52,6 +52,7 @@ func environmentOf(r *record.Record) []field {
 		field{"Go", e.Go},
 		field{"GoMLX", e.GoMLX},
 		field{"go-xla", e.GoXLA},
+		field{"JPEG decoder", strings.Join(e.JPEG, ", then ")},
 		field{"Commit", e.Commit},
 	)
 }
