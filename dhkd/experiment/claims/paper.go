@@ -120,8 +120,8 @@ func headsConflict() Claim {
 		Question: "The cosine between the two gradients in every twentieth step of the run with both losses on one head: its " +
 			"mean, and the share of steps in which it is negative. The strict sense of conflict stands beside.",
 		Tests: []Test{ordinary.with(slices.Concat(measured, control)...), equalWeights.with(measured...),
-			cifar.with(measured...)},
-		Decides: "`dhkd distill cifar-100-collapse --run ce+binarykl --measure gradients` " + cost + "; and from the authors " +
+			cifarGradients.with(slices.Concat(measured, control)...)},
+		Decides: "`dhkd distill cifar-100-gradients --run kd,ce+binarykl` " + cost + "; and from the authors " +
 			"what they call a conflict.",
 	}
 }

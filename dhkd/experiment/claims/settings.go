@@ -39,6 +39,8 @@ var (
 	cifar = Test{Title: "CIFAR-100, learning rate 0.1", Experiment: "cifar-100-collapse", Profile: ProfilePaper,
 		Setting: "resnet32x4 to resnet8x4, 240 epochs, learning rate 0.1, alpha 1, T = 2."}
 
+	cifarGradients = Test{Title: cifar.Title, Experiment: "cifar-100-gradients", Profile: ProfilePaper, Setting: cifar.Setting}
+
 	cifarParts = Test{Title: "CIFAR-100, piece by piece", Experiment: "cifar-100-ablation", Profile: ProfilePaper,
 		Setting: "resnet32x4 to resnet8x4, 240 epochs, learning rate 0.05, alpha 1, T = 2."}
 
