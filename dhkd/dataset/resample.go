@@ -83,6 +83,11 @@ type resizer struct {
 	sums []int32
 }
 
+const half = 1 << (precision - 1) // what rounds
+
+// rounded is a sum without its bits after the point. Weights are not negative, nor is it.
+func rounded(sum int32) uint8 { return uint8(min(sum>>precision, 255)) }
+
 // resize writes the outputs of y and x of p to out[(row*width + column)*step].
 func (r *resizer) resize(out []uint8, step int, p plane, x, y axis) {
 	width := len(x.first)
@@ -93,34 +98,80 @@ func (r *resizer) resize(out []uint8, step int, p plane, x, y axis) {
 	}
 	r.sums = slices.Grow(r.sums[:0], width)[:width]
 	for i, first := range y.first {
-		for c := range r.sums {
-			r.sums[c] = 1 << (precision - 1)
+		r.vertical(out[i*width*step:], step, r.rows[(first-top)*width:], y.weights[i*y.taps:(i+1)*y.taps])
+	}
+}
+
+// vertical writes the weighted sum of rows, each as long as sums. Four at a time, sums are read and written less often.
+func (r *resizer) vertical(out []uint8, step int, rows []uint8, weights []int32) {
+	width := len(r.sums)
+	for len(weights) > 1 && weights[len(weights)-1] == 0 {
+		weights = weights[:len(weights)-1]
+	}
+	for c := range r.sums {
+		r.sums[c] = half
+	}
+	for len(weights) > 0 {
+		n := min(4, len(weights))
+		var w [4]int32
+		var row [4][]uint8
+		for t := range row {
+			row[t] = rows[min(t, n-1)*width:][:width]
 		}
-		for t, weight := range y.weights[i*y.taps : (i+1)*y.taps] {
-			if weight == 0 {
-				continue
+		copy(w[:], weights[:n])
+		rows, weights = rows[min(n*width, len(rows)):], weights[n:]
+		sums := r.sums
+		a, b, c, d := row[0][:len(sums)], row[1][:len(sums)], row[2][:len(sums)], row[3][:len(sums)]
+		wa, wb, wc, wd := w[0], w[1], w[2], w[3]
+		if len(weights) > 0 {
+			for i := range sums {
+				sums[i] += int32(a[i])*wa + int32(b[i])*wb + int32(c[i])*wc + int32(d[i])*wd
 			}
-			sums := r.sums
-			for c, v := range r.rows[(first-top+t)*width:][:len(sums)] {
-				sums[c] += int32(v) * weight
-			}
+			continue
 		}
-		line := out[i*width*step:]
-		for c, sum := range r.sums {
-			line[c*step] = uint8(min(sum>>precision, 255)) // weights are not negative
+		for i, sum := range sums {
+			out[i*step] = rounded(sum + int32(a[i])*wa + int32(b[i])*wb + int32(c[i])*wc + int32(d[i])*wd)
 		}
 	}
 }
 
+// horizontal writes the outputs of x of a row. The usual numbers of taps, for views not much smaller than their crops, have
+// code of their own.
 func horizontal(out, row []uint8, step int, x axis) {
-	taps := x.taps
-	for i, first := range x.first {
-		sum := int32(1 << (precision - 1))
-		at := first * step
-		for _, weight := range x.weights[i*taps : (i+1)*taps] {
-			sum += int32(row[at]) * weight
-			at += step
+	taps, weights := x.taps, x.weights
+	switch {
+	case step == 1 && taps == 2:
+		for i, first := range x.first {
+			v, w := row[first:first+2], weights[2*i:2*i+2]
+			out[i] = rounded(half + int32(v[0])*w[0] + int32(v[1])*w[1])
 		}
-		out[i] = uint8(min(sum>>precision, 255))
+	case step == 1 && taps == 3:
+		for i, first := range x.first {
+			v, w := row[first:first+3], weights[3*i:3*i+3]
+			out[i] = rounded(half + int32(v[0])*w[0] + int32(v[1])*w[1] + int32(v[2])*w[2])
+		}
+	case step == 1 && taps == 4:
+		for i, first := range x.first {
+			v, w := row[first:first+4], weights[4*i:4*i+4]
+			out[i] = rounded(half + int32(v[0])*w[0] + int32(v[1])*w[1] + int32(v[2])*w[2] + int32(v[3])*w[3])
+		}
+	case step == 1:
+		for i, first := range x.first {
+			sum := int32(half)
+			w := weights[i*taps:][:taps]
+			for t, v := range row[first:][:len(w)] {
+				sum += int32(v) * w[t]
+			}
+			out[i] = rounded(sum)
+		}
+	default:
+		for i, first := range x.first {
+			sum, at := int32(half), first*step
+			for _, weight := range weights[i*taps:][:taps] {
+				sum += int32(row[at]) * weight
+				at += step
+			}
+			out[i] = rounded(sum)
+		}
 	}
 }
