@@ -32,12 +32,12 @@ base() {
 		local root
 		store from --name base scratch
 		root=$(store mount base)
-		env -u TMPDIR debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" http://deb.debian.org/debian
+		env -u TMPDIR debootstrap --variant=minbase --include=ca-certificates "$suite" "$root"
 		if [ -n "${CERTIFICATES:-}" ]; then
 			cp "$CERTIFICATES"/*.crt "$root/usr/local/share/ca-certificates/"
 			env -u TMPDIR chroot "$root" update-ca-certificates
 		fi
-		echo "deb http://deb.debian.org/debian-security $suite-security main" >>"$root/etc/apt/sources.list"
+		sed -i "s|^\(deb .*/debian\)/\? $suite main.*|&\n\1-security $suite-security main|" "$root/etc/apt/sources.list"
 		rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/var/log/*.log "$root"/usr/share/locale/*
 		find "$root/usr/share/doc" "$root/usr/share/man" -type f ! -name copyright -delete
 		store umount base

@@ -3,6 +3,8 @@
 #
 #   check.sh HEALTHCHECK COMMAND...    the image's own health check and command
 set -euo pipefail
+export out
+out=$(mktemp -d)
 health=$1
 shift
 say() { printf '\n=== %s\n' "$*"; }
@@ -17,7 +19,7 @@ dhkd version
 [ -z "$(find / -xdev -name .git -print -quit 2>/dev/null)" ]
 
 say "no network"
-if timeout 20 python3 -c 'import socket; socket.create_connection(("deb.debian.org", 80), 5)' 2>/dev/null; then
+if tail -n +3 /proc/net/dev | grep -v '^ *lo:'; then
 	echo "there is a network, so this check says nothing"
 	exit 1
 fi
@@ -28,17 +30,17 @@ time sh -c "$health"
 dhkd data verify fashion-mnist
 
 say "an epoch of training"
-dhkd train quickstart --run ce --set schedule.epochs=1 --set 'schedule.milestones=[]' --out /tmp/runs --quiet
-dhkd report /tmp/runs/quickstart >/dev/null
+dhkd train quickstart --run ce --set schedule.epochs=1 --set 'schedule.milestones=[]' --out "$out"/runs --quiet
+dhkd report "$out"/runs/quickstart >/dev/null
 
 say "the quick-start notebook"
-time .venv/bin/python notebooks/run.py --output /tmp/00-quickstart.ipynb notebooks/00-quickstart.md
+time .venv/bin/python notebooks/run.py --output "$out"/00-quickstart.ipynb notebooks/00-quickstart.md
 
 say "JupyterLab: $*"
-"$@" >/tmp/lab.log 2>&1 &
+"$@" >"$out"/lab.log 2>&1 &
 lab=$!
 .venv/bin/python - <<'PY'
-import json, re, time, urllib.error, urllib.request
+import json, os, re, time, urllib.error, urllib.request
 
 def get(path, token=None):
     """The status and the body of an answer, or None while nobody answers."""
@@ -58,8 +60,8 @@ for _ in range(60):
         break
     time.sleep(1)
 else:
-    raise SystemExit("no answer within a minute:\n" + open("/tmp/lab.log").read())
-token = re.search(r"token=(\w{32,})", open("/tmp/lab.log").read()).group(1)
+    raise SystemExit("no answer within a minute:\n" + open(os.environ["out"] + "/lab.log").read())
+token = re.search(r"token=(\w{32,})", open(os.environ["out"] + "/lab.log").read()).group(1)
 refused, kernels = get("/api/kernelspecs")[0], get("/api/kernelspecs", token)[1]["kernelspecs"]
 print("without its token:", refused)
 print("with it, the kernels:", ", ".join(sorted(kernels)))

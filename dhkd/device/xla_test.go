@@ -16,7 +16,7 @@ func pinned(t *testing.T) Plugin {
 	t.Helper()
 	m := thisMachine()
 	if m.wheel == nil {
-		t.Skip("no wheel is pinned for this system")
+		skip(t, "no wheel is pinned for this system")
 	}
 	path, err := m.installWheel(t.Context(), t.Logf)
 	if err != nil {
