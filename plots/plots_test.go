@@ -205,6 +205,9 @@ func TestTeacherElsewhere(t *testing.T) {
 	if s.Teacher != nil || len(s.Students) != len(records) || s.TeacherTop1.Mean != 52.4 {
 		t.Errorf("teacher %+v, %d students of %d, %v", s.Teacher, len(s.Students), len(records), s.TeacherTop1)
 	}
+	if s.TeacherTop1.N != 1 {
+		t.Errorf("the teacher of all students is counted %d times", s.TeacherTop1.N)
+	}
 }
 
 func TestTrouble(t *testing.T) {
