@@ -9,6 +9,7 @@
 
 #include "ffi_linux_amd64.h"
 #include "convolution_linux_amd64.h"
+#include "depthwise_linux_amd64.h"
 #include "kernel_gradient_linux_amd64.h"
 
 static atomic_int avx512;     // whether it is used
@@ -100,6 +101,7 @@ static const ffi_array *array(const ffi_values *v, int i) {
 typedef struct {
 	convolution c;
 	float *sums; // of the gradient's parts
+	float *taps; // of a depthwise convolution
 	atomic_int failed;
 } job;
 
@@ -114,7 +116,7 @@ static int describe_maps(const ffi_frame *f, const ffi_array *x, const ffi_array
 	}
 	*c = (convolution){x->data, 0, y->data, x->dims[0], x->dims[1], x->dims[2], x->dims[3], y->dims[1], y->dims[2],
 		y->dims[3], rows, columns, .left = attributes[0], .stride = attributes[1], .top = attributes[2]};
-	return y->dims[0] == c->images && c->out % 16 == 0 && c->stride > 0;
+	return y->dims[0] == c->images && c->stride > 0;
 }
 
 static void part(void *data, int64_t i) {
@@ -145,7 +147,7 @@ static ffi_error *kernel_gradient(const ffi_frame *f) {
 	const ffi_array *x = array(&f->arguments, 0), *y = array(&f->arguments, 1), *kernel = array(&f->results, 0);
 	job j = {0};
 	if (!x || !y || !kernel || !describe_maps(f, x, y, kernel->dims[2], kernel->dims[3], &j.c) ||
-		kernel->dims[0] != j.c.out || kernel->dims[1] != j.c.in)
+		kernel->dims[0] != j.c.out || kernel->dims[1] != j.c.in || j.c.out % 16)
 		return fail(f, "dhkd: wrong arguments of a convolution's kernel gradient");
 	j.c.kernel = kernel->data;
 	j.sums = malloc(dhkd_gradient_parts(&j.c) * dhkd_gradient_size(&j.c) * sizeof *j.sums);
@@ -162,11 +164,79 @@ static ffi_error *convolve(const ffi_frame *f) {
 	const ffi_array *x = array(&f->arguments, 0), *kernel = array(&f->arguments, 1), *y = array(&f->results, 0);
 	job j = {0};
 	if (!x || !y || !kernel || !describe_maps(f, x, y, kernel->dims[0], kernel->dims[1], &j.c) ||
-		kernel->dims[2] != j.c.in || kernel->dims[3] != j.c.out)
+		kernel->dims[2] != j.c.in || kernel->dims[3] != j.c.out || j.c.out % 16)
 		return fail(f, "dhkd: wrong arguments of a convolution");
 	j.c.kernel = kernel->data;
 	in_parallel(f, block, &j, dhkd_convolution_blocks(&j.c));
 	return j.failed ? fail(f, "dhkd: no memory for a convolution") : 0;
+}
+
+static void depthwise_image(void *data, int64_t i) {
+	job *j = data;
+	dhkd_depthwise(&j->c, i, j->taps, avx512);
+}
+
+static void depthwise_gradient_image(void *data, int64_t i) {
+	job *j = data;
+	dhkd_depthwise_input_gradient(&j->c, i, j->taps, avx512);
+}
+
+static void depthwise_part(void *data, int64_t i) {
+	job *j = data;
+	dhkd_depthwise_part(&j->c, i, j->taps + i * dhkd_depthwise_size(&j->c), avx512);
+}
+
+static void depthwise_add(void *data, int64_t i) {
+	job *j = data;
+	dhkd_depthwise_add(&j->c, i, j->taps);
+}
+
+// describe_depthwise sets what describe_maps does, the kernel, and room for n taps.
+static ffi_error *describe_depthwise(const ffi_frame *f, const ffi_array *x, const ffi_array *y, const ffi_array *kernel,
+	int gradient, job *j) {
+	if (!x || !y || !kernel || !describe_maps(f, x, y, kernel->dims[2], kernel->dims[3], &j->c) || j->c.in != j->c.out ||
+		kernel->dims[0] != j->c.out || kernel->dims[1] != 1 || j->c.out < depthwise_channels ||
+		kernel->dims[2] > depthwise_kernel || kernel->dims[3] > depthwise_kernel)
+		return fail(f, "dhkd: wrong arguments of a depthwise convolution");
+	j->c.kernel = kernel->data;
+	j->taps = malloc((gradient ? dhkd_depthwise_parts(&j->c) : 1) * dhkd_depthwise_size(&j->c) * sizeof *j->taps);
+	return j->taps ? 0 : fail(f, "dhkd: no memory for a depthwise convolution");
+}
+
+// depthwise is the handler that gives y for x and the kernel [channels, 1, rows, columns].
+static ffi_error *depthwise(const ffi_frame *f) {
+	if (asks(f)) return 0;
+	job j = {0};
+	ffi_error *error = describe_depthwise(f, array(&f->arguments, 0), array(&f->results, 0), array(&f->arguments, 1), 0, &j);
+	if (error) return error;
+	dhkd_depthwise_taps(&j.c, j.taps);
+	in_parallel(f, depthwise_image, &j, j.c.images);
+	free(j.taps);
+	return 0;
+}
+
+// depthwise_input_gradient is the handler that gives x's gradient for that of y and the kernel.
+static ffi_error *depthwise_input_gradient(const ffi_frame *f) {
+	if (asks(f)) return 0;
+	job j = {0};
+	ffi_error *error = describe_depthwise(f, array(&f->results, 0), array(&f->arguments, 0), array(&f->arguments, 1), 0, &j);
+	if (error) return error;
+	dhkd_depthwise_taps(&j.c, j.taps);
+	in_parallel(f, depthwise_gradient_image, &j, j.c.images);
+	free(j.taps);
+	return 0;
+}
+
+// depthwise_kernel_gradient is the handler that gives the kernel's gradient for x and y's gradient.
+static ffi_error *depthwise_kernel_gradient(const ffi_frame *f) {
+	if (asks(f)) return 0;
+	job j = {0};
+	ffi_error *error = describe_depthwise(f, array(&f->arguments, 0), array(&f->arguments, 1), array(&f->results, 0), 1, &j);
+	if (error) return error;
+	in_parallel(f, depthwise_part, &j, dhkd_depthwise_parts(&j.c));
+	in_parallel(f, depthwise_add, &j, j.c.kernel_rows * j.c.kernel_columns);
+	free(j.taps);
+	return 0;
 }
 
 int dhkd_add_kernels(const void *api, int with_avx512, const char **what) {
@@ -195,7 +265,9 @@ int dhkd_add_kernels(const void *api, int with_avx512, const char **what) {
 	static const struct {
 		const char *name;
 		void *handler;
-	} ours[] = {{"dhkd_convolution", convolve}, {"dhkd_kernel_gradient", kernel_gradient}};
+	} ours[] = {{"dhkd_convolution", convolve}, {"dhkd_kernel_gradient", kernel_gradient},
+		{"dhkd_depthwise_forward", depthwise}, {"dhkd_depthwise_input_gradient", depthwise_input_gradient},
+		{"dhkd_depthwise_kernel_gradient", depthwise_kernel_gradient}};
 	for (size_t i = 0; ffi && i < sizeof ours / sizeof *ours; i++) {
 		ffi_registration args = {sizeof args, ours[i].name, strlen(ours[i].name), ours[i].handler, "Host", 4, 0};
 		if (ffi->register_handler(&args)) return 0;

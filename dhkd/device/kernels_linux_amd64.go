@@ -50,27 +50,30 @@ func kernels() string {
 	case k == nil:
 		return ""
 	case k.used:
-		return "own for narrow convolutions, with " + k.what
+		return "own for narrow and depthwise convolutions, with " + k.what
 	default:
 		return "XLA's alone: " + k.what
 	}
 }
 
-// replacement is an operation of XLA and our kernel in its place, a template of the pattern's groups. The groups in and
-// out are numbers of channels, stride and across the strides of the two axes.
+// replacement is an operation of XLA and our kernel in its place, a template of the pattern's groups.
 type replacement struct {
 	pattern *regexp.Regexp
 	call    string
+	suits   func(group func(name string) string) bool // the kernel, and it is faster
 }
 
 // replacements are dhkd/nn's convolutions, their gradients with respect to the input where the stride is 1, and their
-// gradients with respect to the kernel.
+// gradients with respect to the kernel; and all of these of its depthwise convolutions.
 var replacements = []replacement{
 	forward("o, i", "(?P<out>\\d+)x(?P<in>\\d+)", "${out}x${in}", "1, 0"),
 	forward("i, o", "(?P<in>\\d+)x(?P<out>\\d+)", "${in}x${out}", "0, 1"),
 	{operation("f, 0, 1, b", "i, 0, 1, o", "f, b, 0, 1", "1, 1", stridePattern,
 		`(?P<types>\(tensor<[\dx]*x(?P<in>\d+)xf32>, tensor<[\dx]*x(?P<out>\d+)xf32>\) -> tensor<[\dx]*xf32>)`),
-		custom("dhkd_kernel_gradient", "$b", "$types")},
+		custom("dhkd_kernel_gradient", "$b", "$types"), narrow},
+	depthwise("forward", inOut, filters, inOut),
+	depthwise("input_gradient", inOut, filters, inOut),
+	depthwise("kernel_gradient", inOut, inOut, filters),
 }
 
 const stridePattern = `(?P<stride>\d+), (?P<across>\d+)`
@@ -84,7 +87,7 @@ func forward(axes, sizes, template, permutation string) replacement {
 		`%dhkd${id} = "stablehlo.transpose"($b) {permutation = array<i64: 2, 3, ` + permutation + `>} : (` +
 			`tensor<` + template + `x${rows}x${columns}xf32>) -> tensor<${rows}x${columns}x${in}x${out}xf32>
   ` + custom("dhkd_convolution", "%dhkd${id}",
-			"(tensor<${x}xf32>, tensor<${rows}x${columns}x${in}x${out}xf32>) -> tensor<${y}xf32>")}
+			"(tensor<${x}xf32>, tensor<${rows}x${columns}x${in}x${out}xf32>) -> tensor<${y}xf32>"), narrow}
 }
 
 // operation matches how a convolution reads in StableHLO: its dimensions, its strides, its dilation and its types.
@@ -141,9 +144,7 @@ func (r replacement) replace(program []byte) (result []byte, n int) {
 			i := r.pattern.SubexpIndex(name)
 			return string(program[at[2*i]:at[2*i+1]])
 		}
-		in, _ := strconv.Atoi(group("in"))
-		out, _ := strconv.Atoi(group("out"))
-		if group("stride") == group("across") && faster(in, out) && !empty.Match(program[at[0]:at[1]]) {
+		if r.suits(group) && !empty.Match(program[at[0]:at[1]]) {
 			result = append(result, program[end:at[0]]...)
 			result = r.pattern.Expand(result, []byte(r.call), program, at)
 			end = at[1]
@@ -156,6 +157,32 @@ func (r replacement) replace(program []byte) (result []byte, n int) {
 // empty matches the type of a tensor without elements, by whose sizes our kernels would divide.
 var empty = regexp.MustCompile(`tensor<(?:\d+x)*0x`)
 
-// faster says, by measurement, whether our kernels are faster than XLA's. They take output channels sixteen at a time,
-// and with more channels the sums of the kernel's gradient no longer fit the caches.
-func faster(in, out int) bool { return out%16 == 0 && in*out <= 128*128 }
+// narrow says whether a convolution is one that our kernels compute, with one stride for both axes, and faster than XLA's
+// do, by measurement. They take output channels sixteen at a time, and with more channels the sums of the kernel's
+// gradient no longer fit the caches.
+func narrow(group func(string) string) bool {
+	in, _ := strconv.Atoi(group("in"))
+	out, _ := strconv.Atoi(group("out"))
+	return group("stride") == group("across") && out%16 == 0 && in*out <= 128*128
+}
+
+// Types of the maps, and of the kernels that ours take, in a depthwise convolution.
+const (
+	inOut   = `tensor<[\dx]*xf32>`
+	filters = `tensor<(?P<channels>\d+)x1x[1-7]x[1-7]xf32>`
+)
+
+// depthwise is a part of a depthwise convolution, of a and b: the body of a function that dhkd/nn calls for it.
+func depthwise(part, a, b, result string) replacement {
+	name := "dhkd_depthwise_" + part
+	return replacement{
+		regexp.MustCompile(`(?P<head>func\.func @(?P<id>` + name + `_stride(?P<stride>\d+)_padding(?P<left>(?P<top>\d+))\w*)` +
+			`\((?P<a>%a): (?P<x>` + a + `), (?P<b>%b): (?P<y>` + b + `), %y: [^)]*\) -> (?P<result>` + result + `) \{\n)` +
+			`\s*"stablehlo\.return"\(%y\)`),
+		"${head}" + custom(name, "$b", "(${x}, ${y}) -> ${result}") + "\n\"stablehlo.return\"(%$id)",
+		func(group func(string) string) bool {
+			channels, _ := strconv.Atoi(group("channels"))
+			return channels >= 16
+		},
+	}
+}

@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"fmt"
+
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
@@ -14,13 +16,22 @@ import (
 func depthwise(x, weight *Node, stride, padding int) *Node {
 	c := depthwiseConv{kernel: weight.Shape().Dim(2), stride: stride, padding: padding,
 		height: x.Shape().Dim(1), width: x.Shape().Dim(2)}
-	fixed, taps := StopGradient(x), c.taps(StopGradient(weight))
-	return withGradient(c.forward(fixed, taps), func(v *Node) []*Node {
-		return []*Node{c.inputGradient(v, taps), c.weightGradient(fixed, v)}
+	fixed, kernel := StopGradient(x), StopGradient(weight)
+	taps := c.taps(kernel)
+	return withGradient(c.replaceable("forward", fixed, kernel, c.forward(fixed, taps)), func(v *Node) []*Node {
+		return []*Node{
+			c.replaceable("input_gradient", v, kernel, c.inputGradient(v, taps)),
+			c.replaceable("kernel_gradient", fixed, v, c.weightGradient(fixed, v)),
+		}
 	}, x, weight)
 }
 
 type depthwiseConv struct{ kernel, stride, padding, height, width int }
+
+// replaceable returns y, which is that part of the convolution of a and b.
+func (c depthwiseConv) replaceable(part string, a, b, y *Node) *Node {
+	return replaceable(fmt.Sprintf("dhkd_depthwise_%s_stride%d_padding%d", part, c.stride, c.padding), a, b, y)
+}
 
 // taps returns the weights by place in the kernel, [channels] each.
 func (c depthwiseConv) taps(weight *Node) [][]*Node {
