@@ -51,7 +51,7 @@ part() {
 # bits, as PyTorch convolves and JAX multiplies by default; numbers are checked without it, which is the default here.
 export GOMLX_BACKEND=xla:cuda
 tf32=(env GOMLX_BACKEND=xla:cuda,tf32=true)
-bench=(go run ./dhkd/internal/bench)
+program=(go run ./dhkd/internal/bench)
 peers=$PWD/.cache/gpu-peers
 
 if [ -z "$dry" ]; then
@@ -69,14 +69,16 @@ part peers sh -c "python3 -m venv --clear '$peers' && '$peers/bin/pip' install -
 
 cases=(-run .)
 [ -z "$quick" ] || cases=(-run '^resnet20 of resnet56 .* (ce|dhkd-aligned)$')
-record() { echo "-json $folder/$1.json -figure $folder/$1.svg"; }
-# shellcheck disable=SC2046 # several words
-{
-	part bench "${tf32[@]}" "${bench[@]}" "${cases[@]}" -processes 3 -rounds 4 -steps 20 $(record bench)
-	part bench-batch-512 "${tf32[@]}" "${bench[@]}" "${cases[@]}" -batch 512 -processes 2 -rounds 3 -steps 10 $(record bench-batch-512)
-	part bench-exact "${bench[@]}" -run '^resnet20 of resnet56 .* (ce|dhkd-aligned)$' -with '^$' $(record bench-exact)
-	part growth "${tf32[@]}" "${bench[@]}" -growth -rounds 10 $(record growth)
+# bench NAME ARGS...: runs the bench, with its numbers and its figure in the folder.
+bench() {
+	local name=$1
+	shift
+	part "$name" "$@" -json "$folder/$name.json" -figure "$folder/$name.svg"
 }
+bench bench "${tf32[@]}" "${program[@]}" "${cases[@]}" -processes 3 -rounds 4 -steps 20
+bench bench-batch-512 "${tf32[@]}" "${program[@]}" "${cases[@]}" -batch 512 -processes 2 -rounds 3 -steps 10
+bench bench-exact "${program[@]}" -run '^resnet20 of resnet56 .* (ce|dhkd-aligned)$' -with '^$'
+bench growth "${tf32[@]}" "${program[@]}" -growth -rounds 10
 
 if [ -z "$quick" ]; then
 	part data sh -c 'scripts/need.sh data'
