@@ -59,6 +59,9 @@ type Owner struct {
 }
 
 func (o Owner) String() string {
+	if o.PID == 0 {
+		return "a process that is just beginning" // its claim is not written yet
+	}
 	if o.Job != "" {
 		return fmt.Sprintf("process %d of job %s on %s", o.PID, o.Job, o.Host)
 	}
