@@ -191,7 +191,7 @@ static void depthwise_add(void *data, int64_t i) {
 	dhkd_depthwise_add(&j->c, i, j->taps);
 }
 
-// describe_depthwise sets what describe_maps does, the kernel, and room for n taps.
+// describe_depthwise sets what describe_maps does, the kernel, and room for its taps, or for those of a gradient's parts.
 static ffi_error *describe_depthwise(const ffi_frame *f, const ffi_array *x, const ffi_array *y, const ffi_array *kernel,
 	int gradient, job *j) {
 	if (!x || !y || !kernel || !describe_maps(f, x, y, kernel->dims[2], kernel->dims[3], &j->c) || j->c.in != j->c.out ||
@@ -203,28 +203,26 @@ static ffi_error *describe_depthwise(const ffi_frame *f, const ffi_array *x, con
 	return j->taps ? 0 : fail(f, "dhkd: no memory for a depthwise convolution");
 }
 
-// depthwise is the handler that gives y for x and the kernel [channels, 1, rows, columns].
-static ffi_error *depthwise(const ffi_frame *f) {
-	if (asks(f)) return 0;
+// depthwise_maps does the step for each image, with the taps of the kernel, which is the second argument.
+static ffi_error *depthwise_maps(const ffi_frame *f, const ffi_array *x, const ffi_array *y,
+	void (*step)(void *job, int64_t i)) {
 	job j = {0};
-	ffi_error *error = describe_depthwise(f, array(&f->arguments, 0), array(&f->results, 0), array(&f->arguments, 1), 0, &j);
+	ffi_error *error = describe_depthwise(f, x, y, array(&f->arguments, 1), 0, &j);
 	if (error) return error;
 	dhkd_depthwise_taps(&j.c, j.taps);
-	in_parallel(f, depthwise_image, &j, j.c.images);
+	in_parallel(f, step, &j, j.c.images);
 	free(j.taps);
 	return 0;
 }
 
+// depthwise is the handler that gives y for x and the kernel [channels, 1, rows, columns].
+static ffi_error *depthwise(const ffi_frame *f) {
+	return asks(f) ? 0 : depthwise_maps(f, array(&f->arguments, 0), array(&f->results, 0), depthwise_image);
+}
+
 // depthwise_input_gradient is the handler that gives x's gradient for that of y and the kernel.
 static ffi_error *depthwise_input_gradient(const ffi_frame *f) {
-	if (asks(f)) return 0;
-	job j = {0};
-	ffi_error *error = describe_depthwise(f, array(&f->results, 0), array(&f->arguments, 0), array(&f->arguments, 1), 0, &j);
-	if (error) return error;
-	dhkd_depthwise_taps(&j.c, j.taps);
-	in_parallel(f, depthwise_gradient_image, &j, j.c.images);
-	free(j.taps);
-	return 0;
+	return asks(f) ? 0 : depthwise_maps(f, array(&f->results, 0), array(&f->arguments, 0), depthwise_gradient_image);
 }
 
 // depthwise_kernel_gradient is the handler that gives the kernel's gradient for x and y's gradient.

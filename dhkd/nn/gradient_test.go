@@ -31,6 +31,11 @@ var layersUnderTest = []struct {
 	{"convolution 3x3 in groups", []int{1, 3, 3, 4}, grouped(nn.Conv{Channels: 2, Kernel: 3, Padding: 1, Groups: 2})},
 	{"depthwise 3x3", []int{2, 4, 3, 3}, grouped(nn.Conv{Channels: 3, Kernel: 3, Padding: 1, Groups: 3})},
 	{"depthwise 3x3 stride 2", []int{2, 4, 5, 3}, grouped(nn.Conv{Channels: 3, Kernel: 3, Stride: 2, Padding: 1, Groups: 3})},
+	{"depthwise of 4 and of 3 rows, stride 2, which gives the same shape", []int{1, 4, 4, 2}, func(s *nn.Scope, x *Node) *Node {
+		c := nn.Conv{Channels: 2, Kernel: 3, Stride: 2, Padding: 1, Groups: 2}
+		y := nn.ConvWith(s.In("a"), x, c)
+		return nn.Sum(s, y, nn.ConvWith(s.In("b"), Slice(x, AxisRange(), AxisRange(0, 3)), c))
+	}},
 	{"depthwise 5x5 stride 3", []int{1, 7, 8, 2}, grouped(nn.Conv{Channels: 2, Kernel: 5, Stride: 3, Groups: 2})},
 	{"depthwise 1x1 stride 2", []int{1, 3, 4, 2}, grouped(nn.Conv{Channels: 2, Kernel: 1, Stride: 2, Groups: 2})},
 	{"convolution with bias", []int{2, 3, 3, 2}, grouped(nn.Conv{Channels: 3, Kernel: 3, Padding: 1, Bias: nn.Uniform(1)})},

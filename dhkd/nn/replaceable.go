@@ -10,8 +10,8 @@ func replaceable(name string, a, b, y *Node) *Node {
 	if g.Backend().Name() != "xla" || len(g.DeviceMeshes()) > 0 { // only XLA has kernels, and it does not divide them
 		return y
 	}
-	type function struct{ name, a, b string } // is shared by the calls with the same shapes
-	id := function{name, a.Shape().String(), b.Shape().String()}
+	type function struct{ name, a, b, y string } // is shared by the calls with the same shapes
+	id := function{name, a.Shape().String(), b.Shape().String(), y.Shape().String()}
 	f, ok := g.State(id).(*Function)
 	if !ok {
 		f = NewFunction(g, g.UniqueName(name), func(g *Graph) []*Node {
