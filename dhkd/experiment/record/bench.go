@@ -37,8 +37,10 @@ type BenchMachine struct {
 type BenchCase struct {
 	Student string `json:"student"`
 	Teacher string `json:"teacher"`
-	Size    int    `json:"size"`   // of an image, pixels a side
-	Method  string `json:"method"` // "dhkd-aligned" is dhkd with align
+	Size    int    `json:"size"` // of an image, pixels a side
+	// Method may end in "-aligned", which is align: true, and then in "-cached": this project gathers the teacher's logits,
+	// see Teacher.Cache, while the peers run the teacher.
+	Method string `json:"method"`
 	// Given says that the teacher's outputs and the images were given, and that a step of cross-entropy alone was measured
 	// beside each: what the method adds is the difference.
 	Given bool        `json:"given"`

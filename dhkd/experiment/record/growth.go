@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 )
 
 // Growth is what "make bench BENCH=-growth" leaves: what a training step costs as networks grow deeper and wider and
@@ -47,15 +46,21 @@ type GrowthFit struct {
 	What     string  // "resnet20: time by batch"
 	Points   int     // that it was fitted to
 	Exponent float64 // least squares of log y by log x
-	Last     float64 // the exponent between the last two points, where fixed costs weigh least
+	// Last is the exponent between the last two points, where fixed costs weigh least; NaN between different things.
+	Last float64
 }
 
 // Fits are the exponents of a record: of the series by depth, of compilation by nodes, and of times by batch and by work.
 func (g *Growth) Fits() (fits []GrowthFit) {
-	add := func(what string, x, y []float64) {
-		if n := len(x); n > 1 {
-			fits = append(fits, GrowthFit{what, n, Exponent(x, y), Exponent(x[n-2:], y[n-2:])})
+	add := func(what string, x, y []float64, series bool) {
+		n, last := len(x), math.NaN()
+		if n < 2 {
+			return
 		}
+		if series {
+			last = Exponent(x[n-2:], y[n-2:])
+		}
+		fits = append(fits, GrowthFit{what, n, Exponent(x, y), last})
 	}
 	var depth, nodes, text, seconds, allNodes, allSeconds []float64
 	for _, c := range g.Compiled {
@@ -66,19 +71,19 @@ func (g *Growth) Fits() (fits []GrowthFit) {
 			text, seconds = append(text, float64(c.TextBytes)), append(seconds, spent)
 		}
 	}
-	add("by depth: nodes", depth, nodes)
-	add("by depth: bytes of the program", depth, text)
-	add("by depth: CPU seconds to compile", depth, seconds)
-	add("by depth: CPU seconds to compile, by nodes", nodes, seconds)
+	add("by depth: nodes", depth, nodes, true)
+	add("by depth: bytes of the program", depth, text, true)
+	add("by depth: CPU seconds to compile", depth, seconds, true)
+	add("by depth: CPU seconds to compile, by nodes", nodes, seconds, true)
 	if len(allNodes) > len(nodes) {
-		add("all steps: CPU seconds to compile, by nodes", allNodes, allSeconds)
+		add("all steps: CPU seconds to compile, by nodes", allNodes, allSeconds, false)
 	}
 	for _, series := range g.Series() {
 		var x, y []float64
 		for _, t := range series.Points {
 			x, y = append(x, series.X(t)), append(y, t.Spent())
 		}
-		add(series.Name+": CPU ms by "+series.By, x, y)
+		add(series.Name+": CPU ms by "+series.By, x, y, series.Name != networks)
 	}
 	return fits
 }
@@ -98,6 +103,9 @@ func (s GrowthSeries) X(t GrowthTimed) float64 {
 	return t.Work
 }
 
+// networks are different ones.
+const networks = "networks"
+
 // Series sorts the times: each network and layer by batch, each layer by work as its width grows, and the networks
 // at their middle batch by work.
 func (g *Growth) Series() (all []GrowthSeries) {
@@ -109,7 +117,7 @@ func (g *Growth) Series() (all []GrowthSeries) {
 		}
 		byName[t.Name] = append(byName[t.Name], t)
 	}
-	between := GrowthSeries{Name: "networks", By: "work"}
+	between := GrowthSeries{Name: networks, By: "work"}
 	for _, name := range names {
 		times := byName[name]
 		widths := map[int]int{}
@@ -156,13 +164,13 @@ func (c GrowthCompiled) Spent() float64 {
 	return QuartilesOf(c.Seconds).Median
 }
 
-// Spent is the least of the cores' milliseconds, or where they are not known of those that passed: the first steps fetch
-// memory from the system, which can take longer than the step.
+// Spent is the median of the cores' milliseconds, or where they are not known of those that passed. It is not the least:
+// the system notes a thread's time late, so of a short step it can miss the most.
 func (t GrowthTimed) Spent() float64 {
-	if len(t.CPU) > 0 && slices.Min(t.CPU) > 0 {
-		return slices.Min(t.CPU)
+	if cpu := QuartilesOf(t.CPU).Median; cpu > 0 {
+		return cpu
 	}
-	return slices.Min(t.Milliseconds)
+	return t.Median()
 }
 
 // Median of the times, ms.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"regexp"
@@ -259,8 +260,8 @@ func growthText(g *record.Growth) string {
 			c.TextBytes>>10, c.Spent(), record.QuartilesOf(c.Seconds).Median, slices.Max(append(c.PeakRSS, 0)))
 	}
 	if len(g.Timed) > 0 {
-		text.WriteString("\nSteps: the least of the cores' ms, and the median that passed. A network's is one of cross-entropy, a layer's is it alone, forward and " +
-			"backward, on 16x16 maps. Work is multiply-adds or, of a layer without any, values read.\n\n" +
+		text.WriteString("\nSteps: the medians of the cores' ms and of those that passed. A network's is one of cross-entropy, a layer's is " +
+			"it alone, forward and backward, on 16x16 maps. Work is multiply-adds or, of a layer without any, values read.\n\n" +
 			"| | width | batch | Mwork | CPU ms | ms | CPU ns/work |\n|---|--:|--:|--:|--:|--:|--:|\n")
 	}
 	for _, t := range g.Timed {
@@ -273,7 +274,11 @@ func growthText(g *record.Growth) string {
 	}
 	text.WriteString("\nExponents: y grows as x to this power; in brackets between the last two points.\n\n")
 	for _, f := range g.Fits() {
-		fmt.Fprintf(&text, "- %s: %.2f (%.2f), %d points\n", f.What, f.Exponent, f.Last, f.Points)
+		last := ""
+		if !math.IsNaN(f.Last) {
+			last = fmt.Sprintf(" (%.2f)", f.Last)
+		}
+		fmt.Fprintf(&text, "- %s: %.2f%s, %d points\n", f.What, f.Exponent, last, f.Points)
 	}
 	return text.String()
 }

@@ -127,7 +127,7 @@ func (j growthJob) networkSteps(backend compute.Backend, g *grown) (steps []step
 		}
 		g.Compiled.CPU = []float64{cpuSeconds() - spent}
 		work, err := multiplyAdds(backend, job{Student: j.Student, Size: j.Size, Classes: classes, Batch: batch, Given: true},
-			methodNamed("ce").Method)
+			methodNamed("ce"))
 		if err != nil {
 			return nil, err
 		}

@@ -42,12 +42,17 @@ type job struct {
 type jobMethod struct {
 	Name   string        `json:"name"`
 	Method record.Method `json:"method"`
+	// Cached says that this project's whole step gathers the teacher's logits of each image and view; the peers', which
+	// have nothing of the kind, run the teacher.
+	Cached bool `json:"cached,omitempty"`
 }
 
 // methodNamed has the published hyper-parameters.
-func methodNamed(name string) jobMethod {
-	m := jobMethod{name, distill.Defaults(strings.TrimSuffix(name, "-aligned"))}
-	m.Method.Align = strings.HasSuffix(name, "-aligned")
+func methodNamed(name string) (m jobMethod) {
+	method, cached := strings.CutSuffix(name, "-cached")
+	method, aligned := strings.CutSuffix(method, "-aligned")
+	m = jobMethod{Name: name, Method: distill.Defaults(method), Cached: cached}
+	m.Method.Align = aligned
 	return m
 }
 
@@ -61,13 +66,13 @@ type pair struct {
 
 // All that can be measured of a pair.
 var (
-	wholeMethods = []string{"ce", "kd", "dkd", "dist", "rkd", "crd", "reviewkd", "dhkd", "dhkd-aligned"}
-	givenMethods = wholeMethods[1:]
+	givenMethods = []string{"kd", "dkd", "dist", "rkd", "crd", "reviewkd", "dhkd", "dhkd-aligned"}
+	wholeMethods = slices.Concat([]string{"ce"}, givenMethods, []string{"kd-cached", "dhkd-cached", "dhkd-aligned-cached"})
 )
 
 // pairs are those of the literature's tables.
 var pairs = []pair{
-	{"resnet8", "resnet20", 16, []string{"ce", "dhkd-aligned"}, nil},
+	{"resnet8", "resnet20", 16, []string{"ce", "dhkd-aligned", "dhkd-aligned-cached"}, nil},
 	{"resnet20", "resnet56", 32, []string{"ce", "kd", "dhkd", "dhkd-aligned", "reviewkd"}, givenMethods},
 	{"resnet8x4", "resnet32x4", 32, []string{"dhkd-aligned"}, nil},
 	{"wrn_16_2", "wrn_40_2", 32, []string{"dhkd-aligned"}, nil},

@@ -8,6 +8,9 @@
 // process, the two taking turns.
 //
 // Each side runs each case in processes of its own, several one after another, since times differ between processes.
+// A method's name with "-cached" says that this project gathers the teacher's logits from a cache, while the peers, who have
+// none, run the teacher in every step: a choice that users have, not the same work.
+//
 // PyTorch runs eager and compiled, with channels first and last; the fastest counts. Before it is timed, each
 // process runs two steps from the same initial values on the same batch; if its losses are not this project's, the
 // bench fails. (This project's whole steps are built of the same parts as the steps that are verified.)

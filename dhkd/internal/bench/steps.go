@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -41,6 +42,9 @@ func wholeSteps(backend compute.Backend, j job, h *hello) (steps []step, err err
 		if config.Teacher.Model, err = zoo.New(zoo.Config{Name: j.Teacher, Classes: j.Classes}); err != nil {
 			return nil, err
 		}
+		if m.Cached { // a step's time does not depend on the values
+			config.TeacherLogits = tensors.FromShape(shapes.Make(dtypes.Float32, j.Images*train.Views(j.Pad), j.Classes))
+		}
 		trainer, err := train.New(config)
 		if err != nil {
 			return nil, err
@@ -50,7 +54,7 @@ func wholeSteps(backend compute.Backend, j job, h *hello) (steps []step, err err
 			return nil, err
 		}
 		h.CompileSeconds[m.Name] = (trainer.CompileTime() - before).Seconds()
-		if h.MultiplyAdds[m.Name], err = multiplyAdds(backend, j, m.Method); err != nil {
+		if h.MultiplyAdds[m.Name], err = multiplyAdds(backend, j, m); err != nil {
 			return nil, err
 		}
 		rng, indices, number := rand.New(rand.NewPCG(1, 1)), make([]int32, j.Batch), 0
@@ -141,7 +145,7 @@ func newGivenStep(backend compute.Backend, j job, m jobMethod, f *fixture, h *he
 		return s, err
 	}
 	h.CompileSeconds[m.Name], h.Nodes[m.Name] = time.Since(start).Seconds(), len(g.Nodes())
-	if h.MultiplyAdds[m.Name], err = multiplyAdds(backend, j, m.Method); err != nil {
+	if h.MultiplyAdds[m.Name], err = multiplyAdds(backend, j, m); err != nil {
 		return s, err
 	}
 	if j.Write {
@@ -178,7 +182,7 @@ func stepOf(j job, m record.Method) (s train.Step, err error) {
 }
 
 // multiplyAdds of a step's networks: the student's forward pass, twice that for a backward pass, the teacher's forward.
-func multiplyAdds(backend compute.Backend, j job, m record.Method) (n int, err error) {
+func multiplyAdds(backend compute.Backend, j job, m jobMethod) (n int, err error) {
 	of := func(name string) int {
 		network, e := zoo.New(zoo.Config{Name: name, Classes: j.Classes})
 		if e == nil {
@@ -191,10 +195,10 @@ func multiplyAdds(backend compute.Backend, j job, m record.Method) (n int, err e
 		return 0
 	}
 	n = 3 * of(j.Student)
-	if m.Align {
+	if m.Method.Align {
 		n += n / 3 * 2
 	}
-	if !j.Given && m.Name != "ce" {
+	if !j.Given && m.Name != "ce" && !m.Cached {
 		n += of(j.Teacher)
 	}
 	return n * j.Batch, err
