@@ -2,7 +2,6 @@
 
 #include "convolution_linux_amd64.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { block_bytes = 64 << 10 }; // of padded input rows, for a near cache
@@ -39,14 +38,16 @@ static int64_t blocks_of_image(const convolution *c) { return (c->rows + block_r
 
 int64_t dhkd_convolution_blocks(const convolution *c) { return c->images * blocks_of_image(c); }
 
-int dhkd_convolution(const convolution *c, int64_t block, int avx512) {
+// padded_rows are the input rows that so many output rows need.
+static int64_t padded_rows(const convolution *c, int64_t rows) { return (rows - 1) * c->stride + c->kernel_rows; }
+
+int64_t dhkd_convolution_scratch(const convolution *c) { return padded_rows(c, block_rows(c)) * pitch(c); }
+
+void dhkd_convolution(const convolution *c, int64_t block, float *padded, int avx512) {
 	int64_t n = block / blocks_of_image(c), from = block % blocks_of_image(c) * block_rows(c);
 	int64_t to = least(from + block_rows(c), c->rows);
 	int64_t row = pitch(c), before = least(c->left * c->in, row), inside = least(c->width * c->in, row - before);
-	int64_t rows = (to - from - 1) * c->stride + c->kernel_rows;
-	float *padded = malloc(rows * row * sizeof *padded);
-	if (!padded) return 0;
-	for (int64_t p = 0; p < rows; p++) {
+	for (int64_t p = 0; p < padded_rows(c, to - from); p++) {
 		float *at = padded + p * row;
 		int64_t h = from * c->stride + p - c->top;
 		if (h < 0 || h >= c->height) {
@@ -58,6 +59,4 @@ int dhkd_convolution(const convolution *c, int64_t block, int avx512) {
 		memset(at + before + inside, 0, (row - before - inside) * sizeof *at);
 	}
 	(avx512 ? block_avx512 : block_avx2)(c, n, from, to, padded, row);
-	free(padded);
-	return 1;
 }

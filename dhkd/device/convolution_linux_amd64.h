@@ -17,5 +17,8 @@ typedef struct {
 // A block is some output rows of an image.
 int64_t dhkd_convolution_blocks(const convolution *c);
 
-// dhkd_convolution computes a block. The output's channels must be a multiple of 16. It returns 0 if memory is lacking.
-int dhkd_convolution(const convolution *c, int64_t block, int avx512);
+// dhkd_convolution_scratch is how many floats a block needs for a time.
+int64_t dhkd_convolution_scratch(const convolution *c);
+
+// dhkd_convolution computes a block. The output's channels must be a multiple of 16.
+void dhkd_convolution(const convolution *c, int64_t block, float *scratch, int avx512);

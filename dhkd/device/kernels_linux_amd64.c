@@ -15,17 +15,19 @@
 static atomic_int avx512;     // whether it is used
 static atomic_int understood; // whether the plugin's FFI is the one that we know
 
-// work is what threads share: n steps of a job. The last thread that holds it frees it: one may only come when all is
-// done, and the job gone.
+// work is what threads share: n steps of a job. Each has scratch memory of its own, which lies behind it. The last thread
+// that holds it frees it: one may only come when all is done, and the job gone.
 typedef struct {
-	void (*step)(void *job, int64_t i);
+	void (*step)(void *job, int64_t i, float *scratch);
 	void *job;
-	int64_t n;
-	atomic_llong next, done, holders;
+	int64_t n, scratch; // scratch: floats of a thread
+	atomic_llong next, done, holders, threads;
+	float memory[];
 } work;
 
 static void take_part(work *w) {
-	for (int64_t i; (i = atomic_fetch_add(&w->next, 1)) < w->n; atomic_fetch_add(&w->done, 1)) w->step(w->job, i);
+	float *scratch = w->memory + atomic_fetch_add(&w->threads, 1) * w->scratch;
+	for (int64_t i; (i = atomic_fetch_add(&w->next, 1)) < w->n; atomic_fetch_add(&w->done, 1)) w->step(w->job, i, scratch);
 }
 
 static void release(work *w) {
@@ -44,8 +46,16 @@ static int ok(const ffi_api *api, ffi_error *error) {
 	return 0;
 }
 
-// in_parallel does the n steps of a job, in any order, with this thread and with those of XLA's that are free.
-static void in_parallel(const ffi_frame *f, void (*step)(void *job, int64_t i), void *job, int64_t n) {
+static ffi_error *fail(const ffi_frame *f, const char *message) {
+	struct { size_t struct_size; extension *extension; const char *message; int code; } args = {
+		sizeof args, 0, message, ffi_internal};
+	return f->api->functions[ffi_error_create](&args);
+}
+
+// in_parallel does the n steps of a job, in any order, with this thread and with those of XLA's that are free. XLA has four
+// at least; with no more than there are processors, steps took 4 % longer where there are two.
+static ffi_error *in_parallel(const ffi_frame *f, void (*step)(void *job, int64_t i, float *scratch), void *job, int64_t n,
+	int64_t scratch) {
 	int64_t threads = 1;
 	struct {
 		size_t struct_size;
@@ -54,13 +64,11 @@ static void in_parallel(const ffi_frame *f, void (*step)(void *job, int64_t i), 
 		int64_t *threads;
 	} count = {sizeof count, 0, f->context, &threads};
 	if (!ok(f->api, f->api->functions[ffi_threads](&count))) threads = 1;
-	work *w = malloc(sizeof *w);
-	if (!w) {
-		for (int64_t i = 0; i < n; i++) step(job, i);
-		return;
-	}
-	*w = (work){step, job, n, .holders = 1};
-	for (int64_t t = 1; t < threads && t < n; t++) {
+	if (threads > n) threads = n;
+	work *w = malloc(sizeof *w + threads * scratch * sizeof *w->memory);
+	if (!w) return fail(f, "dhkd: no memory for a convolution");
+	*w = (work){step, job, n, scratch, .holders = 1};
+	for (int64_t t = 1; t < threads; t++) {
 		struct {
 			size_t struct_size;
 			extension *extension;
@@ -74,12 +82,7 @@ static void in_parallel(const ffi_frame *f, void (*step)(void *job, int64_t i), 
 	take_part(w);
 	while (atomic_load(&w->done) < n) sched_yield(); // other threads are at their last steps
 	release(w);
-}
-
-static ffi_error *fail(const ffi_frame *f, const char *message) {
-	struct { size_t struct_size; extension *extension; const char *message; int code; } args = {
-		sizeof args, 0, message, ffi_internal};
-	return f->api->functions[ffi_error_create](&args);
+	return 0;
 }
 
 // describe answers the question for the version of a handler: it is the plugin's, if it is one that we know.
@@ -102,7 +105,6 @@ typedef struct {
 	convolution c;
 	float *sums; // of the gradient's parts
 	float *taps; // of a depthwise convolution
-	atomic_int failed;
 } job;
 
 // describe_maps sets all but the kernel from the attributes left, stride and top, the maps and the kernel's size.
@@ -119,19 +121,19 @@ static int describe_maps(const ffi_frame *f, const ffi_array *x, const ffi_array
 	return y->dims[0] == c->images && c->stride > 0;
 }
 
-static void part(void *data, int64_t i) {
+static void part(void *data, int64_t i, float *scratch) {
 	job *j = data;
 	dhkd_gradient_part(&j->c, i, j->sums + i * dhkd_gradient_size(&j->c), avx512);
 }
 
-static void add(void *data, int64_t i) {
+static void add(void *data, int64_t i, float *scratch) {
 	job *j = data;
 	dhkd_gradient_add(&j->c, i, j->sums);
 }
 
-static void block(void *data, int64_t i) {
+static void block(void *data, int64_t i, float *scratch) {
 	job *j = data;
-	if (!dhkd_convolution(&j->c, i, avx512)) j->failed = 1;
+	dhkd_convolution(&j->c, i, scratch, avx512);
 }
 
 // asks answers XLA if it only asks for the version, or to prepare.
@@ -152,10 +154,10 @@ static ffi_error *kernel_gradient(const ffi_frame *f) {
 	j.c.kernel = kernel->data;
 	j.sums = malloc(dhkd_gradient_parts(&j.c) * dhkd_gradient_size(&j.c) * sizeof *j.sums);
 	if (!j.sums) return fail(f, "dhkd: no memory for a convolution's kernel gradient");
-	in_parallel(f, part, &j, dhkd_gradient_parts(&j.c));
-	in_parallel(f, add, &j, j.c.in);
+	ffi_error *error = in_parallel(f, part, &j, dhkd_gradient_parts(&j.c), 0);
+	if (!error) error = in_parallel(f, add, &j, j.c.in, 0);
 	free(j.sums);
-	return 0;
+	return error;
 }
 
 // convolve is the handler that gives y for x and the kernel [rows, columns, in, out].
@@ -167,26 +169,25 @@ static ffi_error *convolve(const ffi_frame *f) {
 		kernel->dims[2] != j.c.in || kernel->dims[3] != j.c.out || j.c.out % 16)
 		return fail(f, "dhkd: wrong arguments of a convolution");
 	j.c.kernel = kernel->data;
-	in_parallel(f, block, &j, dhkd_convolution_blocks(&j.c));
-	return j.failed ? fail(f, "dhkd: no memory for a convolution") : 0;
+	return in_parallel(f, block, &j, dhkd_convolution_blocks(&j.c), dhkd_convolution_scratch(&j.c));
 }
 
-static void depthwise_image(void *data, int64_t i) {
+static void depthwise_image(void *data, int64_t i, float *scratch) {
 	job *j = data;
 	dhkd_depthwise(&j->c, i, j->taps, avx512);
 }
 
-static void depthwise_gradient_image(void *data, int64_t i) {
+static void depthwise_gradient_image(void *data, int64_t i, float *scratch) {
 	job *j = data;
 	dhkd_depthwise_input_gradient(&j->c, i, j->taps, avx512);
 }
 
-static void depthwise_part(void *data, int64_t i) {
+static void depthwise_part(void *data, int64_t i, float *scratch) {
 	job *j = data;
 	dhkd_depthwise_part(&j->c, i, j->taps + i * dhkd_depthwise_size(&j->c), avx512);
 }
 
-static void depthwise_add(void *data, int64_t i) {
+static void depthwise_add(void *data, int64_t i, float *scratch) {
 	job *j = data;
 	dhkd_depthwise_add(&j->c, i, j->taps);
 }
@@ -205,14 +206,14 @@ static ffi_error *describe_depthwise(const ffi_frame *f, const ffi_array *x, con
 
 // depthwise_maps does the step for each image, with the taps of the kernel, which is the second argument.
 static ffi_error *depthwise_maps(const ffi_frame *f, const ffi_array *x, const ffi_array *y,
-	void (*step)(void *job, int64_t i)) {
+	void (*step)(void *job, int64_t i, float *scratch)) {
 	job j = {0};
 	ffi_error *error = describe_depthwise(f, x, y, array(&f->arguments, 1), 0, &j);
 	if (error) return error;
 	dhkd_depthwise_taps(&j.c, j.taps);
-	in_parallel(f, step, &j, j.c.images);
+	error = in_parallel(f, step, &j, j.c.images, 0);
 	free(j.taps);
-	return 0;
+	return error;
 }
 
 // depthwise is the handler that gives y for x and the kernel [channels, 1, rows, columns].
@@ -231,10 +232,10 @@ static ffi_error *depthwise_kernel_gradient(const ffi_frame *f) {
 	job j = {0};
 	ffi_error *error = describe_depthwise(f, array(&f->arguments, 0), array(&f->arguments, 1), array(&f->results, 0), 1, &j);
 	if (error) return error;
-	in_parallel(f, depthwise_part, &j, dhkd_depthwise_parts(&j.c));
-	in_parallel(f, depthwise_add, &j, j.c.kernel_rows * j.c.kernel_columns);
+	error = in_parallel(f, depthwise_part, &j, dhkd_depthwise_parts(&j.c), 0);
+	if (!error) error = in_parallel(f, depthwise_add, &j, j.c.kernel_rows * j.c.kernel_columns, 0);
 	free(j.taps);
-	return 0;
+	return error;
 }
 
 int dhkd_add_kernels(const void *api, int with_avx512, const char **what) {
