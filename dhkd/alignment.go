@@ -101,7 +101,10 @@ func product(a, b *Node) *Node {
 		// million terms.
 		return ReduceAllSum(rowProducts(a, b))
 	}
-	return ReduceAllSum(Mul(a, b))
+	if a.Rank() == 1 {
+		return Dot(a, b).Product() // one kernel of XLA:CPU's; a product and its sum are three, and batch norm has two vectors a layer
+	}
+	return Mul(a, b)
 }
 
 // projection is -dot/squared where dot is negative and squared is not 0, else 0, also where dot is NaN. The division

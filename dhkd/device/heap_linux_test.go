@@ -142,6 +142,31 @@ func TestHeapAtRandom(t *testing.T) {
 	}
 }
 
+// Threads that do nothing but take and free small blocks are in the heap at the same time: without its lock two would
+// soon have one block, or its bookkeeping would be wrong.
+func TestHeapIsLocked(t *testing.T) {
+	openKeeping(t)
+	liveBefore, _, freeBefore := heapState()
+	var threads sync.WaitGroup
+	for thread := range uint64(4) {
+		threads.Go(func() {
+			for i := range uint64(20000) {
+				h := hold{cmemory.Takes["aligned_alloc"](64, 32<<10), 32 << 10, thread<<32 + i}
+				h.write()
+				if !h.intact() {
+					t.Errorf("thread %d, step %d: another thread has the block", thread, i)
+					return
+				}
+				cmemory.Free(h.block)
+			}
+		})
+	}
+	threads.Wait()
+	if live, _, free := heapState(); live != liveBefore || free != freeBefore {
+		t.Errorf("%d bytes in use and %d free blocks; before %d and %d", live, free, liveBefore, freeBefore)
+	}
+}
+
 // Where small blocks that stay keep a large one from its place, the place's memory is not kept as well.
 func TestNoMoreIsKeptThanWasInUse(t *testing.T) {
 	openKeeping(t)
