@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -44,6 +45,9 @@ const maxProgramBytes = 1 << 30
 
 // longCompilation is one whose program is kept, and after which memory is given back.
 const longCompilation = time.Second / 2
+
+// longProgram is the bytes of one that takes long to compile.
+const longProgram = 256 << 10
 
 // keptPrograms is that of the plugin that was intercepted, or nil.
 var keptPrograms atomic.Pointer[programs]
@@ -108,10 +112,8 @@ func dhkdCompile(args *C.compile_args) *C.PJRT_Error {
 // compile loads or compiles code in place of the program's.
 func compile(args *C.compile_args, code []byte) *C.PJRT_Error {
 	p, program := keptPrograms.Load(), args.program
-	start := time.Now()
 	if p == nil || p.dir == "" {
-		err := C.dhkd_compile(args, unsafe.Pointer(unsafe.SliceData(code)), C.size_t(len(code)))
-		giveBack(start)
+		err, _ := compileAnew(args, code)
 		return err
 	}
 	path := p.path(code, view(program.format, program.format_size), view(args.options, args.options_size))
@@ -122,9 +124,8 @@ func compile(args *C.compile_args, code []byte) *C.PJRT_Error {
 		_ = os.Chtimes(path, now, now)
 		return nil
 	}
-	err := C.dhkd_compile(args, unsafe.Pointer(unsafe.SliceData(code)), C.size_t(len(code)))
-	giveBack(start)
-	if err != nil || time.Since(start) < p.least {
+	err, took := compileAnew(args, code)
+	if err != nil || took < p.least {
 		return err
 	}
 	s := C.dhkd_serialize(args)
@@ -135,12 +136,20 @@ func compile(args *C.compile_args, code []byte) *C.PJRT_Error {
 	return nil
 }
 
-// giveBack gives the memory that a long compilation needed back to the system: a program's scratch memory, one block, does
-// not fit between what stays of it.
-func giveBack(start time.Time) {
-	if time.Since(start) >= longCompilation {
+// compileAnew compiles code and says how long it took. A long compilation needs more memory than anything else: before it
+// the garbage of Go goes, which tracing a large graph leaves, and after it what it needed itself, since a program's scratch
+// memory, one block, does not fit between what stays of it.
+func compileAnew(args *C.compile_args, code []byte) (*C.PJRT_Error, time.Duration) {
+	if len(code) >= longProgram {
+		debug.FreeOSMemory()
+	}
+	start := time.Now()
+	err := C.dhkd_compile(args, unsafe.Pointer(unsafe.SliceData(code)), C.size_t(len(code)))
+	took := time.Since(start)
+	if took >= longCompilation {
 		giveBackMemory()
 	}
+	return err, took
 }
 
 // view is C's memory as bytes.

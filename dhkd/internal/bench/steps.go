@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/gomlx/compute"
@@ -31,7 +33,8 @@ func wholeSteps(backend compute.Backend, j job, h *hello) (steps []step, err err
 	if err != nil {
 		return nil, err
 	}
-	debug.FreeOSMemory() // of the images, which are on the device
+	maps.DeleteFunc(f.values, func(name string, _ *tensors.Tensor) bool { return strings.HasPrefix(name, "given.") })
+	debug.FreeOSMemory() // of these, and of the images, which are on the device
 	for _, m := range j.Methods {
 		c, err := stepOf(j, m.Method)
 		if err != nil {
