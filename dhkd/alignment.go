@@ -101,8 +101,8 @@ func product(a, b *Node) *Node {
 		// million terms.
 		return ReduceAllSum(rowProducts(a, b))
 	}
-	if a.Rank() == 1 {
-		return Dot(a, b).Product() // one kernel of XLA:CPU's; a product and its sum are three, and batch norm has two vectors a layer
+	if a.Rank() == 1 { // batch norm has two vectors a layer: a dot is one kernel of XLA:CPU's, a product and its sum are three
+		return Dot(a, b).Product()
 	}
 	return Mul(a, b)
 }

@@ -78,7 +78,7 @@ bench() {
 bench bench "${tf32[@]}" "${program[@]}" "${cases[@]}" -processes 3 -rounds 4 -steps 20
 bench bench-batch-512 "${tf32[@]}" "${program[@]}" "${cases[@]}" -batch 512 -processes 2 -rounds 3 -steps 10
 bench bench-exact "${program[@]}" -run '^resnet20 of resnet56 .* (ce|dhkd-aligned)$' -with '^$'
-part bench-bfloat16 go test ./dhkd/train -run '^$' -bench 'Measure|BFloat16' -benchtime 30x
+part bench-steps go test ./dhkd/train -run '^$' -bench 'Measure|BFloat16' -benchtime 30x
 bench growth "${tf32[@]}" "${program[@]}" -growth -rounds 10
 
 if [ -z "$quick" ]; then

@@ -310,3 +310,19 @@ func TestRequirementsNameNoIndex(t *testing.T) {
 		t.Error("requirements.txt must have hashes and no addresses")
 	}
 }
+
+// The name of a method says what else is measured of it, and a cache is of whole steps alone.
+func TestMethodNames(t *testing.T) {
+	m := methodNamed("dhkd-aligned-cached")
+	if m.Method.Name != "dhkd" || !m.Method.Align || !m.Cached {
+		t.Errorf("%+v", m)
+	}
+	if m := methodNamed("kd"); m.Method.Name != "kd" || m.Method.Align || m.Cached {
+		t.Errorf("%+v", m)
+	}
+	for _, name := range givenMethods {
+		if methodNamed(name).Cached {
+			t.Errorf("%s: with the teacher's outputs given there is nothing to cache", name)
+		}
+	}
+}
